@@ -1,0 +1,147 @@
+//! `mina-auth app`
+
+use std::io::{IsTerminal as _, stdin};
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Subcommand;
+use secrecy::SecretString;
+
+use super::block_on;
+use crate::config::Config;
+use crate::session::{App, AppId, Lifetime};
+use crate::store::{self, Opener, Store};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Add an app, or change the one with this appid
+    Add(Add),
+    /// List the apps
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show an app; its secret is never shown
+    Show {
+        appid: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove an app with its users and sessions
+    Remove { appid: String },
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Add {
+    /// The mini program's appid, `wx` and 16 hex digits
+    appid: String,
+    /// The file that holds the AppSecret; without it the secret is read from standard input
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// Days that a session lives from the login [default: 30, or as it was]
+    #[arg(long, value_name = "DAYS")]
+    login_duration: Option<u32>,
+    /// Seconds that a session lives from its last check [default: 2592000, or as it was]
+    #[arg(long, value_name = "SECONDS")]
+    session_duration: Option<u32>,
+    /// Make this the app of requests that name none
+    #[arg(long)]
+    default: bool,
+}
+
+pub fn run(command: Command, config: &Config) -> Result<()> {
+    let opener = if matches!(command, Command::Add(_)) { Opener::Creating } else { Opener::Using };
+    let store = store::open(&config.storage.url, opener)?;
+    match command {
+        Command::Add(add) => add.run(&*store),
+        Command::List { json } => {
+            let apps = block_on(async { Ok(store.apps().await?) })?;
+            print(&apps, json)
+        }
+        Command::Show { appid, json } => {
+            let app = find(&*store, &appid)?;
+            print(&[app.with_context(|| format!("there is no app `{appid}`"))?], json)
+        }
+        Command::Remove { appid } => {
+            let id = AppId::from(appid.trim());
+            let removed = block_on(async { Ok(store.remove_app(&id).await?) })?;
+            ensure!(removed, "there is no app `{id}`");
+            eprintln!("removed {id} with its users and sessions");
+            Ok(())
+        }
+    }
+}
+
+impl Add {
+    fn run(self, store: &dyn Store) -> Result<()> {
+        let appid = AppId::from(self.appid.trim());
+        ensure!(!appid.as_str().is_empty(), "the appid is empty");
+        if !appid.is_well_formed() {
+            eprintln!("warning: `{appid}` is not `wx` and 16 hex digits, as WeChat's appids are");
+        }
+        let known = find(store, appid.as_str())?;
+        let lifetime = known.as_ref().map_or(Lifetime::default(), |app| app.lifetime);
+        let app = App {
+            secret: self.secret()?,
+            lifetime: Lifetime {
+                login_days: self.login_duration.unwrap_or(lifetime.login_days),
+                idle_seconds: self.session_duration.unwrap_or(lifetime.idle_seconds),
+            },
+            is_default: self.default || known.as_ref().is_some_and(|app| app.is_default),
+            appid,
+        };
+        block_on(async { Ok(store.put_app(&app).await?) })?;
+        eprintln!("{} {}", if known.is_some() { "changed" } else { "added" }, app.appid);
+        Ok(())
+    }
+
+    fn secret(&self) -> Result<SecretString> {
+        let text = if let Some(file) = &self.secret_file {
+            std::fs::read_to_string(file)
+                .with_context(|| format!("`--secret-file`: cannot read `{}`", file.display()))?
+        } else {
+            if stdin().is_terminal() {
+                eprintln!("type or paste the AppSecret, then press Enter and Ctrl-D:");
+            }
+            std::io::read_to_string(stdin()).context("cannot read the secret")?
+        };
+        let secret = text.trim();
+        ensure!(
+            !secret.is_empty(),
+            "the secret is empty; give it on standard input or with `--secret-file`"
+        );
+        Ok(secret.into())
+    }
+}
+
+fn find(store: &dyn Store, appid: &str) -> Result<Option<App>> {
+    let apps = block_on(async { Ok(store.apps().await?) })?;
+    Ok(apps.into_iter().find(|app| app.appid.as_str() == appid.trim()))
+}
+
+fn print(apps: &[App], json: bool) -> Result<()> {
+    if json {
+        let rows: Vec<_> = apps
+            .iter()
+            .map(|app| {
+                serde_json::json!({
+                    "appid": app.appid.as_str(),
+                    "login_duration": app.lifetime.login_days,
+                    "session_duration": app.lifetime.idle_seconds,
+                    "default": app.is_default,
+                })
+            })
+            .collect();
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+        return Ok(());
+    }
+    println!("{:<20} {:>15} {:>18}  DEFAULT", "APPID", "LOGIN (DAYS)", "UNUSED (SECONDS)");
+    for app in apps {
+        let default = if app.is_default { "yes" } else { "" };
+        let Lifetime { login_days, idle_seconds } = app.lifetime;
+        println!("{:<20} {login_days:>15} {idle_seconds:>18}  {default}", app.appid.as_str());
+    }
+    Ok(())
+}

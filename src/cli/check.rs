@@ -1,0 +1,77 @@
+//! `mina-auth check`
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use super::block_on;
+use crate::config::{Config, ConfigError};
+use crate::random;
+use crate::serve;
+use crate::session::{App, SessionId};
+use crate::store::{self, Opener, StorageUrl};
+use crate::wechat::client::{Client, ExchangeError, WeChatError};
+
+/// Goes through all that a server needs and says of each part how it is.
+pub fn run(config: Result<Config, ConfigError>) -> Result<ExitCode> {
+    let config = config?;
+    println!("ok    the configuration is valid");
+    let apps = block_on(open(&config))?;
+    if apps.is_empty() {
+        println!("FAIL  there is no app: add one with `mina-auth app add` or `[[apps]]`");
+        return Ok(ExitCode::FAILURE);
+    }
+    let wechat = serve::wechat(&config)?;
+    let mut all_well = true;
+    for app in &apps {
+        let verdict = block_on(async { Ok(ask(&wechat, app).await) })?;
+        match verdict {
+            Ok(()) => println!("ok    {}: WeChat accepts the appid and the secret", app.appid),
+            Err(problem) => {
+                all_well = false;
+                println!("FAIL  {}: {problem}", app.appid);
+            }
+        }
+    }
+    Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Opens the store and returns the apps that a server would have.
+async fn open(config: &Config) -> Result<Vec<App>> {
+    let mut apps = config.apps()?;
+    if config.storage.url == StorageUrl::Memory {
+        println!("ok    the store is in memory: sessions end with the server");
+        return Ok(apps);
+    }
+    let stored = store::open(&config.storage.url, Opener::Creating)?.apps().await?;
+    println!("ok    the store {} can be used", config.storage.url);
+    let configured = |app: &App| apps.iter().any(|other| other.appid == app.appid);
+    let others: Vec<_> = stored.into_iter().filter(|app| !configured(app)).collect();
+    apps.extend(others);
+    Ok(apps)
+}
+
+/// Asks WeChat about a made-up code: that it is invalid is the answer to a right secret.
+async fn ask(wechat: &Client, app: &App) -> Result<(), String> {
+    let code = SessionId::new(random::bytes());
+    match wechat.code2session(app, code.as_str()).await {
+        Ok(_) | Err(ExchangeError::Code(_)) => Ok(()),
+        Err(ExchangeError::Refused(error)) => Err(explain(&error)),
+        Err(error) => {
+            Err(format!("{error}; check the network, `wechat.base_url` and `wechat.proxy`"))
+        }
+    }
+}
+
+fn explain(error: &WeChatError) -> String {
+    let meaning = match error.errcode {
+        40013 | 41002 => "WeChat does not know this appid",
+        40125 | 41004 => "the secret is not this app's; it may have been reset",
+        40243 => "the AppSecret is frozen; unfreeze it on mp.weixin.qq.com",
+        40164 => "this machine's IP is not on the app's allow-list",
+        -1 => "WeChat is busy; try again",
+        45011 => "too many requests; try again in a minute",
+        _ => "WeChat refuses",
+    };
+    format!("{meaning} ({error})")
+}

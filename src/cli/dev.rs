@@ -1,0 +1,120 @@
+//! `mina-auth dev`
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use tokio::sync::watch;
+
+use super::{block_on, stop_signal};
+use crate::config::{Addresses, Config};
+use crate::random;
+use crate::serve::{Listeners, serve};
+use crate::session::SessionId;
+use crate::store::StorageUrl;
+use crate::telemetry;
+use crate::wechat::simulator::Simulator;
+
+/// The app of `dev` and of a simulator that is given none.
+pub const APPID: &str = "wx0123456789abcdef";
+
+/// Its secret, which is none.
+pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where the protocol is served
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Where the simulated WeChat listens
+    #[arg(long, default_value = "127.0.0.1:8082", value_name = "ADDRESS")]
+    simulator_listen: SocketAddr,
+    /// Where the health checks are served
+    #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDRESS")]
+    admin_listen: SocketAddr,
+    /// The store to use, such as sqlite:dev.db [default: a fresh one, gone at the end]
+    #[arg(long, value_name = "URL")]
+    store: Option<StorageUrl>,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    // A file or a secret of the real server must not get in here.
+    let mut config = Config::defaults()?;
+    telemetry::start(&config.log);
+    let fresh = args.store.is_none().then(FreshStore::new).transpose()?;
+    config.server.listen = Addresses(vec![args.listen]);
+    config.admin.listen = Addresses(vec![args.admin_listen]);
+    config.apps = vec![crate::config::ConfiguredApp::of(APPID, SECRET)];
+    config.storage.url = match (&args.store, &fresh) {
+        (Some(url), _) => url.clone(),
+        (None, Some(fresh)) => StorageUrl::Sqlite(fresh.0.join("mina-auth.db")),
+        (None, None) => StorageUrl::Memory,
+    };
+    block_on(async {
+        let simulator =
+            tokio::net::TcpListener::bind(args.simulator_listen).await.with_context(|| {
+                format!("`--simulator-listen`: cannot listen on {}", args.simulator_listen)
+            })?;
+        let simulator_address = simulator.local_addr()?;
+        config.wechat.base_url = format!("http://{simulator_address}");
+        let listeners = Listeners::bind(&config)?;
+        let address = listeners.public_addresses().next().context("no address to listen on")?;
+        println!("{}", instructions(address, simulator_address));
+        let (stopping, mut stopped) = watch::channel(false);
+        let simulating = tokio::spawn(
+            Simulator::new([(APPID.into(), SECRET.into())])
+                .serve(simulator, async move { drop(stopped.wait_for(|stop| *stop).await) }),
+        );
+        let served = serve(&config, listeners, stop_signal()).await;
+        stopping.send_replace(true);
+        simulating.await??;
+        served
+    })
+}
+
+/// A directory of its own, removed at the end.
+struct FreshStore(PathBuf);
+
+impl FreshStore {
+    fn new() -> Result<Self> {
+        let name = format!("mina-auth-dev-{}", SessionId::new(random::bytes()).as_str());
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir(&directory)
+            .with_context(|| format!("cannot make a store in `{}`", directory.display()))?;
+        Ok(Self(directory))
+    }
+}
+
+impl Drop for FreshStore {
+    fn drop(&mut self) {
+        // What cannot be removed from the temporary directory is left to its cleaner.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn instructions(server: SocketAddr, simulator: SocketAddr) -> String {
+    format!(
+        r#"mina-auth dev: a session server and a simulated WeChat, on this machine only
+
+    session server    http://{server}/mina_auth/
+    simulated WeChat  http://{simulator}
+    appid             {APPID}
+
+Paste these into another terminal.
+
+1. A phone logs in (wx.login); the code works once, for five minutes:
+
+code=$(curl -s -X POST http://{simulator}/sim/login | sed 's/.*"code":"\([^"]*\)".*/\1/'); echo "$code"
+
+2. The business server turns the code into a session:
+
+login=$(curl -s http://{server}/mina_auth/ -d '{{"version":1,"componentName":"MA","interface":{{"interfaceName":"qcloud.cam.id_skey","para":{{"code":"'"$code"'"}}}}}}'); echo "$login"
+
+3. It checks that session with every later request:
+
+id=$(echo "$login" | sed 's/.*"id":"\([^"]*\)".*/\1/'); skey=$(echo "$login" | sed 's/.*"skey":"\([^"]*\)".*/\1/'); curl -s http://{server}/mina_auth/ -d '{{"version":1,"componentName":"MA","interface":{{"interfaceName":"qcloud.cam.auth","para":{{"id":"'"$id"'","skey":"'"$skey"'"}}}}}}'; echo
+
+Ctrl-C ends both.
+"#
+    )
+}

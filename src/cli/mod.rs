@@ -1,0 +1,114 @@
+//! The commands.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+
+mod app;
+mod check;
+mod config;
+mod dev;
+mod migrate;
+mod serve;
+mod session;
+mod simulate;
+
+/// The session server for WeChat mini programs.
+#[derive(Debug, Parser)]
+#[command(name = "mina-auth", version, arg_required_else_help = true)]
+struct Cli {
+    /// The configuration file; without it the defaults and the environment count
+    #[arg(long, global = true, value_name = "FILE", env = "MINA_AUTH_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the session protocol
+    Serve,
+    /// Try everything on this machine: a server, a fresh store, a simulated WeChat and one app
+    Dev(dev::Args),
+    /// Run the WeChat simulator alone
+    Simulate(simulate::Args),
+    /// Manage the mini programs that may log in
+    #[command(subcommand)]
+    App(app::Command),
+    /// Look at sessions and end them
+    #[command(subcommand)]
+    Session(session::Command),
+    /// Bring the database's schema up to date (`serve` does so too)
+    Migrate(migrate::Args),
+    /// Check the configuration, the store, and each app's secret with WeChat
+    Check,
+    /// Print the configuration
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Print a completion script for a shell
+    Completions { shell: clap_complete::Shell },
+}
+
+/// Runs the program: 0 is success, 1 a failure, 2 a wrong usage.
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("mina-auth: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    let file = cli.config.as_deref();
+    let load = || Config::load(file);
+    match cli.command {
+        Command::Serve => serve::run(&load()?)?,
+        Command::Dev(args) => dev::run(&args)?,
+        Command::Simulate(args) => simulate::run(args)?,
+        Command::App(command) => app::run(command, &load()?)?,
+        Command::Session(command) => session::run(command, &load()?)?,
+        Command::Migrate(args) => migrate::run(&args, &load()?)?,
+        Command::Check => return check::run(load()),
+        Command::Config(command) => config::run(&command, load)?,
+        Command::Completions { shell } => {
+            use clap::CommandFactory as _;
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "mina-auth",
+                &mut std::io::stdout(),
+            );
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a command's work on one thread.
+fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let wait = |kind| async move {
+        match signal(kind) {
+            Ok(mut signals) => drop(signals.recv().await),
+            Err(error) => {
+                tracing::error!(%error, "signals cannot be received");
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = wait(SignalKind::terminate()) => {}
+        () = wait(SignalKind::interrupt()) => {}
+    }
+}

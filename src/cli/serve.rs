@@ -1,0 +1,14 @@
+//! `mina-auth serve`
+
+use anyhow::Result;
+
+use super::{block_on, stop_signal};
+use crate::config::Config;
+use crate::serve::{Listeners, serve};
+use crate::telemetry;
+
+pub fn run(config: &Config) -> Result<()> {
+    telemetry::start(&config.log);
+    let listeners = Listeners::bind(config)?;
+    block_on(serve(config, listeners, stop_signal()))
+}

@@ -1,0 +1,392 @@
+//! The configuration: the embedded defaults, then a file, then the environment.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use config::{Environment, File, FileFormat};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::session::{App, Lifetime};
+use crate::store::StorageUrl;
+
+/// The reference of all settings, and their defaults.
+pub const DEFAULTS: &str = include_str!("../config.default.toml");
+
+/// The whole configuration. `config.default.toml` says what each setting means.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub server: Server,
+    pub storage: Storage,
+    pub wechat: WeChat,
+    #[serde(default)]
+    pub apps: Vec<ConfiguredApp>,
+    pub sessions: Sessions,
+    pub cache: Cache,
+    pub admin: Admin,
+    pub log: Log,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    pub listen: Addresses,
+    pub max_body: ByteSize,
+    pub initdata: bool,
+    pub drain_timeout: Span,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Storage {
+    pub url: StorageUrl,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeChat {
+    pub base_url: String,
+    pub fallback: Vec<String>,
+    pub timeout: Span,
+    pub proxy: String,
+}
+
+/// An app of the configuration file.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfiguredApp {
+    pub appid: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<Hidden>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_file: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_env: Option<String>,
+    #[serde(default = "default_login_duration")]
+    pub login_duration: u32,
+    #[serde(default = "default_session_duration")]
+    pub session_duration: u32,
+    #[serde(default)]
+    pub default: bool,
+}
+
+fn default_login_duration() -> u32 {
+    Lifetime::default().login_days
+}
+
+fn default_session_duration() -> u32 {
+    Lifetime::default().idle_seconds
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sessions {
+    pub per_user: u32,
+    pub touch: Touch,
+    pub touch_interval: Span,
+}
+
+/// When a visit is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Touch {
+    Batched,
+    Sync,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cache {
+    pub max_bytes: ByteSize,
+    pub max_stale: Span,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    pub listen: Addresses,
+    pub token: Hidden,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub level: Level,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Auto,
+    Human,
+    Json,
+}
+
+/// A configuration that cannot be used: which setting, and what would be right.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("the configuration {0}")]
+    Source(config::ConfigError),
+    #[error("`{setting}`: {problem}")]
+    Setting { setting: String, problem: String },
+}
+
+impl ConfigError {
+    fn setting(setting: impl Into<String>, problem: impl fmt::Display) -> Self {
+        Self::Setting { setting: setting.into(), problem: problem.to_string() }
+    }
+}
+
+impl Config {
+    /// Reads the configuration and checks it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the setting at fault.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let mut sources = config::Config::builder().add_source(defaults());
+        if let Some(file) = file {
+            // The format is said outright: a file may have any name.
+            sources = sources.add_source(File::from(file).format(FileFormat::Toml));
+        }
+        let environment =
+            Environment::with_prefix("MINA_AUTH").prefix_separator("__").separator("__");
+        let config = sources.add_source(environment).build().map_err(ConfigError::Source)?;
+        let config: Self = config.try_deserialize().map_err(ConfigError::Source)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The defaults alone.
+    ///
+    /// # Errors
+    ///
+    /// Never, as long as `config.default.toml` is right.
+    pub fn defaults() -> Result<Self, ConfigError> {
+        let config = config::Config::builder().add_source(defaults()).build();
+        config.and_then(config::Config::try_deserialize).map_err(ConfigError::Source)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.wechat_base_urls()?;
+        self.proxy()?;
+        let exposed = self.admin.listen.0.iter().find(|address| !address.ip().is_loopback());
+        if let Some(address) = exposed
+            && self.admin_token()?.expose_secret().is_empty()
+        {
+            let problem = format!("{address} is not a loopback address; set `admin.token` as well");
+            return Err(ConfigError::setting("admin.listen", problem));
+        }
+        for (at, app) in self.apps.iter().enumerate() {
+            if app.appid.trim().is_empty() {
+                return Err(ConfigError::setting(format!("apps[{at}].appid"), "is empty"));
+            }
+            if self.apps[..at].iter().any(|other| other.appid.trim() == app.appid.trim()) {
+                let problem = format!("`{}` is there twice", app.appid);
+                return Err(ConfigError::setting(format!("apps[{at}].appid"), problem));
+            }
+        }
+        if self.apps.iter().filter(|app| app.default).count() > 1 {
+            return Err(ConfigError::setting("apps.default", "more than one app is the default"));
+        }
+        self.apps().map(drop)
+    }
+
+    /// The apps of the configuration, their secrets read from where they are.
+    ///
+    /// # Errors
+    ///
+    /// When a secret is missing, given twice or cannot be read.
+    pub fn apps(&self) -> Result<Vec<App>, ConfigError> {
+        self.apps.iter().enumerate().map(|(at, app)| app.read(at)).collect()
+    }
+
+    /// The hosts of WeChat's API in the order to try them.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is no URL.
+    pub fn wechat_base_urls(&self) -> Result<Vec<reqwest::Url>, ConfigError> {
+        let mut urls = vec![http_url("wechat.base_url", &self.wechat.base_url)?];
+        let fallback = self.wechat.fallback.iter().map(|url| http_url("wechat.fallback", url));
+        let fallback: Vec<_> = fallback.collect::<Result<_, _>>()?;
+        // A base URL of one's own never falls back to WeChat's hosts with somebody's secret.
+        if self.wechat.base_url.trim_end_matches('/') == crate::wechat::client::DEFAULT_BASE_URL {
+            urls.extend(fallback);
+        }
+        Ok(urls)
+    }
+
+    /// The proxy to reach WeChat through.
+    ///
+    /// # Errors
+    ///
+    /// When it is no URL.
+    pub fn proxy(&self) -> Result<Option<reqwest::Url>, ConfigError> {
+        let proxy = Some(self.wechat.proxy.as_str()).filter(|proxy| !proxy.is_empty());
+        proxy.map(|proxy| http_url("wechat.proxy", proxy)).transpose()
+    }
+
+    /// The token of the admin listener; empty when there is none.
+    ///
+    /// # Errors
+    ///
+    /// When `admin.token_file` cannot be read.
+    pub fn admin_token(&self) -> Result<SecretString, ConfigError> {
+        match &self.admin.token_file {
+            Some(file) => read_secret("admin.token_file", file),
+            None => Ok(self.admin.token.0.clone()),
+        }
+    }
+}
+
+impl ConfiguredApp {
+    /// An app with the default durations.
+    #[must_use]
+    pub fn of(appid: &str, secret: &str) -> Self {
+        Self {
+            appid: appid.to_owned(),
+            secret: Some(Hidden(secret.into())),
+            secret_file: None,
+            secret_env: None,
+            login_duration: default_login_duration(),
+            session_duration: default_session_duration(),
+            default: false,
+        }
+    }
+
+    fn read(&self, at: usize) -> Result<App, ConfigError> {
+        let setting = |name| format!("apps[{at}].{name}");
+        let secret = match (&self.secret, &self.secret_file, &self.secret_env) {
+            (Some(secret), None, None) => secret.0.clone(),
+            (None, Some(file), None) => read_secret(&setting("secret_file"), file)?,
+            (None, None, Some(name)) => std::env::var(name)
+                .map_err(|_| {
+                    let problem = format!("the environment has no variable `{name}`");
+                    ConfigError::setting(setting("secret_env"), problem)
+                })?
+                .into(),
+            (None, None, None) => {
+                let problem = "is missing; give `secret`, `secret_file` or `secret_env`";
+                return Err(ConfigError::setting(setting("secret"), problem));
+            }
+            _ => {
+                let problem = "give only one of `secret`, `secret_file` and `secret_env`";
+                return Err(ConfigError::setting(setting("secret"), problem));
+            }
+        };
+        let secret = secret.expose_secret().trim();
+        if secret.is_empty() {
+            return Err(ConfigError::setting(setting("secret"), "is empty"));
+        }
+        Ok(App {
+            appid: self.appid.trim().into(),
+            secret: secret.into(),
+            lifetime: Lifetime {
+                login_days: self.login_duration,
+                idle_seconds: self.session_duration,
+            },
+            is_default: self.default,
+        })
+    }
+}
+
+fn defaults() -> File<config::FileSourceString, FileFormat> {
+    File::from_str(DEFAULTS, FileFormat::Toml)
+}
+
+fn read_secret(setting: &str, file: &Path) -> Result<SecretString, ConfigError> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        ConfigError::setting(setting, format!("cannot read `{}`: {error}", file.display()))
+    })?;
+    Ok(text.trim().into())
+}
+
+fn http_url(setting: &str, text: &str) -> Result<reqwest::Url, ConfigError> {
+    let url: reqwest::Url = text
+        .parse()
+        .map_err(|error| ConfigError::setting(setting, format!("`{text}`: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(ConfigError::setting(setting, "expected http://HOST or https://HOST"));
+    }
+    Ok(url)
+}
+
+/// One or more addresses: a text (several parted by commas) or a list of texts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Addresses(pub Vec<SocketAddr>);
+
+impl<'de> Deserialize<'de> for Addresses {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum OneOrMore {
+            One(String),
+            More(Vec<String>),
+        }
+        let texts = match OneOrMore::deserialize(deserializer)? {
+            OneOrMore::One(text) => text.split(',').map(str::to_owned).collect(),
+            OneOrMore::More(texts) => texts,
+        };
+        let parse = |text: &String| {
+            text.trim().parse().map_err(|_| {
+                let expected = "expected an IP address and port such as 127.0.0.1:8080";
+                serde::de::Error::custom(format!("`{text}`: {expected}"))
+            })
+        };
+        texts.iter().map(parse).collect::<Result<Vec<_>, _>>().map(Self)
+    }
+}
+
+/// A length of time, written "500ms", "5s", "10m".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_duration(&text).map(Self).map_err(|error| {
+            serde::de::Error::custom(format!("`{text}` is no duration such as \"5s\": {error}"))
+        })
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(self.0))
+    }
+}
+
+/// A secret of the configuration, never shown.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(from = "String")]
+pub struct Hidden(SecretString);
+
+impl From<String> for Hidden {
+    fn from(secret: String) -> Self {
+        Self(secret.into())
+    }
+}
+
+impl Serialize for Hidden {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let is_set = !self.0.expose_secret().is_empty();
+        serializer.serialize_str(if is_set { "[set, not shown]" } else { "" })
+    }
+}

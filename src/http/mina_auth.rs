@@ -1,0 +1,224 @@
+//! The protocol endpoint: `POST /mina_auth/`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, FORWARDED, HeaderMap, HeaderName, HeaderValue,
+};
+use hyper::{Request, Response, StatusCode};
+
+use super::answer::Answer;
+use crate::clock;
+use crate::operations::Operations;
+use crate::protocol::{self, Call, Failure, Success};
+use crate::session::{App, Lifetime};
+use crate::store::Store as _;
+use crate::telemetry::{self, Served};
+
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// The protocol endpoint.
+pub struct MinaAuth {
+    pub operations: Arc<Operations>,
+    /// `server.max_body`, bytes.
+    pub max_body: usize,
+    /// `server.initdata`
+    pub initdata: bool,
+    /// What an app set by `initdata` gets.
+    pub default_lifetime: Lifetime,
+}
+
+impl MinaAuth {
+    /// Answers a request to the public listener.
+    pub async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Answer> {
+        let started = Instant::now();
+        let (head, body) = request.into_parts();
+        let Some(path_appid) = appid_of(head.uri.path()) else {
+            return plain(StatusCode::NOT_FOUND, "not found; the protocol is at /mina_auth/\n");
+        };
+        let Some(body) = self.read(&head.headers, body).await else {
+            let text = "the body is longer than `server.max_body` or took too long\n";
+            let mut response = plain(StatusCode::PAYLOAD_TOO_LARGE, text);
+            // What is left of the body is not read.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            return response;
+        };
+        let local = peer.ip().to_canonical().is_loopback()
+            && !head.headers.contains_key(FORWARDED)
+            && !head.headers.contains_key(X_FORWARDED_FOR);
+        let mut served = Served::new(started);
+        let outcome = self.call(&body, path_appid, local, &mut served).await;
+        respond(outcome, &served)
+    }
+
+    /// Reads a body; `None` when it is too long or too slow.
+    async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Option<Bytes> {
+        let announced =
+            headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        if announced.is_some_and(|length: usize| length > self.max_body) {
+            return None;
+        }
+        let read = async {
+            // Nearly every body comes in one piece and is used where it is.
+            let mut whole = next_piece(&mut body).await;
+            if body.is_end_stream() || whole.is_empty() {
+                return Some(whole);
+            }
+            let mut pieces = BytesMut::from(whole);
+            loop {
+                if pieces.len() > self.max_body {
+                    return None;
+                }
+                whole = next_piece(&mut body).await;
+                if whole.is_empty() {
+                    return Some(pieces.freeze());
+                }
+                pieces.extend_from_slice(&whole);
+            }
+        };
+        let body = tokio::time::timeout(BODY_TIMEOUT, read).await.ok()??;
+        (body.len() <= self.max_body).then_some(body)
+    }
+
+    async fn call(
+        &self,
+        body: &[u8],
+        path_appid: &str,
+        local: bool,
+        served: &mut Served,
+    ) -> Result<Success, Failure> {
+        let request = protocol::parse(body).map_err(|(interface, failure)| {
+            served.interface = interface;
+            failure
+        })?;
+        served.interface = Some(request.call.interface());
+        let now = clock::now();
+        let appid = request.appid.as_deref().or(Some(path_appid).filter(|appid| !appid.is_empty()));
+        match request.call {
+            Call::Auth { id, skey } => {
+                let checked = match self.operations.check_known(&id, &skey, appid, now) {
+                    Some(known) => Ok(known),
+                    None => self.operations.check(&id, &skey, appid, now).await,
+                };
+                Ok(Success::Checked(checked?))
+            }
+            Call::Login { code, data } => {
+                let app = self.operations.app(appid).await?;
+                served.app = Some(app.appid.clone());
+                self.operations.login(app, &code, data, now).await.map(Success::LoggedIn)
+            }
+            Call::Decrypt { id, skey, data } => {
+                let opened = self.operations.decrypt(&id, &skey, &data, appid, now).await;
+                opened.map(Success::Decrypted)
+            }
+            Call::InitData { appid, secret } => {
+                self.set_app(&appid, &secret, local).await.map(|()| Success::AppSet)
+            }
+        }
+    }
+
+    /// `initdata`: sets an app for a caller on this machine, if that is allowed at all.
+    async fn set_app(&self, appid: &str, secret: &str, local: bool) -> Result<(), Failure> {
+        if !self.initdata {
+            return Err(Failure::InitRefused("`server.initdata` is off"));
+        }
+        if !local {
+            return Err(Failure::InitRefused("only from this machine"));
+        }
+        let store = self.operations.store();
+        let apps = store.apps();
+        let known = apps.find(Some(appid));
+        let app = App {
+            appid: appid.into(),
+            secret: secret.to_owned().into(),
+            lifetime: known.map_or(self.default_lifetime, |app| app.lifetime),
+            is_default: known.is_some_and(|app| app.is_default),
+        };
+        store.put_app(&app).await.map_err(|error| Failure::Storage(error.into()))
+    }
+}
+
+/// The next bytes of a body; none at its end, or when the client has gone.
+async fn next_piece(body: &mut Incoming) -> Bytes {
+    loop {
+        match body.frame().await {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) if data.is_empty() => {}
+                Ok(data) => return data,
+                Err(_trailers) => {}
+            },
+            Some(Err(_)) | None => return Bytes::new(),
+        }
+    }
+}
+
+/// The app in the path, empty when it names none; `None` when the path is not the endpoint's.
+fn appid_of(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix("/mina_auth")?;
+    let appid = match rest.strip_prefix('/') {
+        Some(appid) => appid.strip_suffix('/').unwrap_or(appid),
+        None if rest.is_empty() => rest,
+        None => return None,
+    };
+    (!appid.contains('/')).then_some(appid)
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Answer> {
+    let mut response = Response::new(Answer::text(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, PLAIN);
+    response
+}
+
+/// Turns an outcome into an answer: the one place that logs a request.
+fn respond(outcome: Result<Success, Failure>, served: &Served) -> Response<Answer> {
+    let answer = match outcome {
+        Ok(Success::Checked(known)) => {
+            telemetry::succeeded(served, Some(&known.app().appid));
+            Answer::checked(known)
+        }
+        Ok(Success::LoggedIn(login)) => {
+            telemetry::succeeded(served, served.app.as_ref());
+            Answer::text(protocol::logged_in(&login))
+        }
+        Ok(Success::Decrypted(object)) => {
+            telemetry::succeeded(served, served.app.as_ref());
+            Answer::text(protocol::decrypted(&object))
+        }
+        Ok(Success::AppSet) => {
+            telemetry::succeeded(served, served.app.as_ref());
+            Answer::text(protocol::app_set())
+        }
+        Err(failure) => {
+            telemetry::failed(served, &failure);
+            Answer::text(protocol::failed(&failure))
+        }
+    };
+    let mut response = Response::new(answer);
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_may_name_an_app() {
+        assert_eq!(appid_of("/mina_auth"), Some(""));
+        assert_eq!(appid_of("/mina_auth/"), Some(""));
+        assert_eq!(appid_of("/mina_auth/wx1"), Some("wx1"));
+        assert_eq!(appid_of("/mina_auth/wx1/"), Some("wx1"));
+        assert_eq!([appid_of("/"), appid_of("/mina_authx"), appid_of("/mina_auth/a/b")], [None; 3]);
+    }
+}

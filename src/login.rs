@@ -1,0 +1,130 @@
+//! `qcloud.cam.id_skey`: a code goes in, a session comes out.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::{BoxFuture, FutureExt as _, Shared};
+
+use crate::operations::Operations;
+use crate::protocol::{Failure, LoggedIn, Sealed};
+use crate::random;
+use crate::session::{App, AppId, Login, SessionId, Skey};
+use crate::store::Store as _;
+use crate::wechat::client::Identity;
+use crate::wechat::open_data::{DecryptError, OpenData};
+
+type Outcome = Result<Arc<LoggedIn>, Failure>;
+type SharedLogin = Shared<BoxFuture<'static, Outcome>>;
+
+/// The logins being worked on, by app and code.
+///
+/// A code works once, and phones and proxies send it twice: requests that are in flight together
+/// share one exchange and one answer. Nothing is remembered after the answer.
+#[derive(Default)]
+pub struct InFlight(Mutex<HashMap<(AppId, String), SharedLogin>>);
+
+impl Operations {
+    /// Logs a user in. The work goes on when the caller goes away, since the code is spent.
+    ///
+    /// # Errors
+    ///
+    /// The [`Failure`] to answer with.
+    pub async fn login(
+        self: &Arc<Self>,
+        app: Arc<App>,
+        code: &str,
+        data: Option<Sealed<'_>>,
+        now: i64,
+    ) -> Outcome {
+        let key = (app.appid.clone(), code.to_owned());
+        let outcome = {
+            let mut in_flight = self.in_flight.0.lock().unwrap_or_else(PoisonError::into_inner);
+            in_flight
+                .entry(key.clone())
+                .or_insert_with(|| self.start_login(app, key, data.map(into_owned), now))
+                .clone()
+        };
+        outcome.await
+    }
+
+    fn start_login(
+        self: &Arc<Self>,
+        app: Arc<App>,
+        key: (AppId, String),
+        data: Option<Sealed<'static>>,
+        now: i64,
+    ) -> SharedLogin {
+        let operations = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            // Removed on the way out, also by a panic.
+            let entry = RemoveOnDrop { in_flight: &operations.in_flight, key };
+            operations.exchange_and_sign_in(&app, &entry.key.1, data, now).await
+        });
+        task.map(|joined| joined.unwrap_or(Err(Failure::Lost))).boxed().shared()
+    }
+
+    async fn exchange_and_sign_in(
+        &self,
+        app: &App,
+        code: &str,
+        data: Option<Sealed<'static>>,
+        now: i64,
+    ) -> Outcome {
+        let identity = self.wechat.code2session(app, code).await.map_err(Failure::Exchange)?;
+        let profile = data
+            .map(|data| read_profile(&data, app, &identity))
+            .transpose()
+            .map_err(Failure::LoginData)?;
+        let Identity { open_id, union_id, session_key, expires_in } = identity;
+        let skey = Skey::new(random::bytes());
+        let login = Login {
+            appid: app.appid.clone(),
+            open_id,
+            union_id,
+            session_key,
+            profile,
+            new_id: SessionId::new(random::bytes()),
+            skey: skey.clone(),
+            now,
+            per_user: self.settings.per_user,
+        };
+        let written = self.store.sign_in(login).await;
+        let signed_in = written.map_err(|error| Failure::LoginNotWritten(error.into()))?;
+        Ok(Arc::new(LoggedIn {
+            id: signed_in.id,
+            skey,
+            is_new: signed_in.is_new,
+            profile: signed_in.profile,
+            duration: expires_in.unwrap_or(app.lifetime.idle_seconds.into()),
+        }))
+    }
+}
+
+fn read_profile(data: &Sealed<'_>, app: &App, identity: &Identity) -> Result<String, DecryptError> {
+    use secrecy::ExposeSecret as _;
+
+    let session_key = identity.session_key.expose_secret();
+    let appid = app.appid.as_str();
+    let profile = OpenData::decrypt(session_key, &data.encrypted, data.iv.as_deref(), appid)?;
+    profile.belongs_to(identity.open_id.as_str(), identity.union_id.as_deref())?;
+    Ok(profile.into_text())
+}
+
+fn into_owned(data: Sealed<'_>) -> Sealed<'static> {
+    Sealed {
+        encrypted: data.encrypted.into_owned().into(),
+        iv: data.iv.map(|iv| iv.into_owned().into()),
+    }
+}
+
+struct RemoveOnDrop<'a> {
+    in_flight: &'a InFlight,
+    key: (AppId, String),
+}
+
+impl Drop for RemoveOnDrop<'_> {
+    fn drop(&mut self) {
+        let mut in_flight = self.in_flight.0.lock().unwrap_or_else(PoisonError::into_inner);
+        in_flight.remove(&self.key);
+    }
+}

@@ -1,0 +1,54 @@
+//! What the operations stand on. They know nothing of HTTP and are told what time it is.
+
+use std::sync::Arc;
+
+use crate::login::InFlight;
+use crate::protocol::Failure;
+use crate::session::App;
+use crate::store::cached::Cached;
+use crate::wechat::client::Client;
+
+/// The operations of the session server; `login`, `auth` and `decrypt` hold their code.
+pub struct Operations {
+    pub(crate) store: Cached,
+    pub(crate) wechat: Client,
+    pub(crate) settings: SessionSettings,
+    pub(crate) in_flight: InFlight,
+}
+
+/// The settings of `[sessions]` that operations go by.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionSettings {
+    /// How many sessions a user may have; 0 is no limit.
+    pub per_user: u32,
+    /// Whether a visit is written before a check is answered.
+    pub touch_sync: bool,
+}
+
+impl Operations {
+    /// Puts the operations together.
+    #[must_use]
+    pub fn new(store: Cached, wechat: Client, settings: SessionSettings) -> Self {
+        Self { store, wechat, settings, in_flight: InFlight::default() }
+    }
+
+    /// The store, for the work that is no request.
+    #[must_use]
+    pub fn store(&self) -> &Cached {
+        &self.store
+    }
+
+    /// The app that a request means.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::NoApp`] only after the store was asked; [`Failure::Storage`] when it could
+    /// not be.
+    pub async fn app(&self, appid: Option<&str>) -> Result<Arc<App>, Failure> {
+        if let Some(app) = self.store.apps().find(appid) {
+            return Ok(Arc::clone(app));
+        }
+        let apps = self.store.reload_apps().await.map_err(|e| Failure::Storage(e.into()))?;
+        apps.find(appid).map(Arc::clone).ok_or(Failure::NoApp)
+    }
+}

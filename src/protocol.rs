@@ -1,0 +1,433 @@
+//! The envelope of the Wafer session protocol: requests, answers and return codes. No I/O.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use crate::json::{self, Value};
+use crate::session::Expired;
+use crate::store::StoreError;
+use crate::store::cached::Known;
+use crate::wechat::client::ExchangeError;
+use crate::wechat::open_data::DecryptError;
+
+/// A request of the protocol, with its parameters checked.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// The app that the envelope names, by `interface.appid` or `para.appid`.
+    pub appid: Option<Cow<'a, str>>,
+    pub call: Call<'a>,
+}
+
+/// What a request asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Call<'a> {
+    /// `qcloud.cam.id_skey`
+    Login { code: Cow<'a, str>, data: Option<Sealed<'a>> },
+    /// `qcloud.cam.auth`
+    Auth { id: Cow<'a, str>, skey: Cow<'a, str> },
+    /// `qcloud.cam.decrypt`
+    Decrypt { id: Cow<'a, str>, skey: Cow<'a, str>, data: Sealed<'a> },
+    /// `qcloud.cam.initdata`; its other parameters are asked for and not used.
+    InitData { appid: Cow<'a, str>, secret: Cow<'a, str> },
+}
+
+/// Open data as a phone sent it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed<'a> {
+    pub encrypted: Cow<'a, str>,
+    /// Absent for the old algorithm.
+    pub iv: Option<Cow<'a, str>>,
+}
+
+/// The interfaces by their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interface {
+    Login,
+    Auth,
+    Decrypt,
+    InitData,
+}
+
+impl Interface {
+    /// The interface of this exact name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Auth, Self::Login, Self::Decrypt, Self::InitData]
+            .into_iter()
+            .find(|interface| interface.name() == name)
+    }
+
+    /// The name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Login => "qcloud.cam.id_skey",
+            Self::Auth => "qcloud.cam.auth",
+            Self::Decrypt => "qcloud.cam.decrypt",
+            Self::InitData => "qcloud.cam.initdata",
+        }
+    }
+}
+
+impl Call<'_> {
+    /// The interface that is called.
+    #[must_use]
+    pub fn interface(&self) -> Interface {
+        match self {
+            Self::Login { .. } => Interface::Login,
+            Self::Auth { .. } => Interface::Auth,
+            Self::Decrypt { .. } => Interface::Decrypt,
+            Self::InitData { .. } => Interface::InitData,
+        }
+    }
+}
+
+/// A call that failed: its interface, where that is known, and why.
+pub type Refused = (Option<Interface>, Failure);
+
+/// Reads a request; the checks come in the order that the contract gives them.
+///
+/// # Errors
+///
+/// The [`Failure`] to answer with.
+pub fn parse(body: &[u8]) -> Result<Request<'_>, Refused> {
+    let document = Value::parse(body).map_err(|_| (None, Failure::NotJson))?;
+    let [interface] = pick(document, ["interface"]);
+    let [name, para, outer_appid] =
+        interface.map_or([None; 3], |value| pick(value, ["interfaceName", "para", "appid"]));
+    let name = name.ok_or((None, Failure::NoInterfaceName))?;
+    let para = para.ok_or((None, Failure::NoPara))?;
+    let interface = name
+        .as_str()
+        .and_then(|name| Interface::named(&name))
+        .ok_or((None, Failure::UnknownInterface))?;
+    let request = read_call(interface, para, outer_appid);
+    request.map_err(|failure| (Some(interface), failure))
+}
+
+fn read_call<'a>(
+    interface: Interface,
+    para: Value<'a>,
+    outer_appid: Option<Value<'a>>,
+) -> Result<Request<'a>, Failure> {
+    let [id, skey, appid] = pick(para, ["id", "skey", "appid"]);
+    let call = match interface {
+        Interface::Auth => Call::Auth { id: needed(id, "id")?, skey: needed(skey, "skey")? },
+        Interface::Login => {
+            let [code, encrypted, iv] = pick(para, ["code", "encrypt_data", "iv"]);
+            let code = needed(code, "code")?;
+            let iv = optional(iv, "iv")?;
+            // Forks of the client SDK sent the word when they had no data.
+            let encrypted = optional(encrypted, "encrypt_data")?
+                .filter(|encrypted| !encrypted.is_empty() && encrypted != "empty");
+            Call::Login { code, data: encrypted.map(|encrypted| Sealed { encrypted, iv }) }
+        }
+        Interface::Decrypt => {
+            let [encrypted, iv] = pick(para, ["encrypt_data", "iv"]);
+            let [id, skey] = [needed(id, "id")?, needed(skey, "skey")?];
+            let encrypted = needed(encrypted, "encrypt_data")?;
+            Call::Decrypt { id, skey, data: Sealed { encrypted, iv: optional(iv, "iv")? } }
+        }
+        Interface::InitData => {
+            for name in ["qcloud_appid", "ip", "cdb_ip", "cdb_port", "cdb_user_name", "cdb_pass_wd"]
+            {
+                needed(para.get(name), name)?;
+            }
+            let [secret] = pick(para, ["secret"]);
+            Call::InitData { appid: needed(appid, "appid")?, secret: needed(secret, "secret")? }
+        }
+    };
+    let appid = match (interface, outer_appid) {
+        // Its `appid` is what to set, not whom to ask.
+        (Interface::InitData, _) => None,
+        (_, None) => optional(appid, "appid")?,
+        (_, outer) => optional(outer, "appid")?,
+    };
+    Ok(Request { appid: appid.filter(|appid| !appid.is_empty()), call })
+}
+
+/// The members of an object with these names that are not null, in one pass.
+fn pick<'a, const N: usize>(object: Value<'a>, names: [&str; N]) -> [Option<Value<'a>>; N] {
+    let mut found = [None; N];
+    for (key, value) in object.members() {
+        if let Some(at) = names.iter().position(|name| *name == key) {
+            found[at] = Some(value).filter(|value| !value.is_null());
+        }
+    }
+    found
+}
+
+fn needed<'a>(value: Option<Value<'a>>, name: &'static str) -> Result<Cow<'a, str>, Failure> {
+    optional(value, name)?.ok_or(Failure::Parameter(name))
+}
+
+fn optional<'a>(
+    value: Option<Value<'a>>,
+    name: &'static str,
+) -> Result<Option<Cow<'a, str>>, Failure> {
+    value
+        .filter(|value| !value.is_null())
+        .map(|value| value.as_scalar().ok_or(Failure::Parameter(name)))
+        .transpose()
+}
+
+/// A successful call.
+#[derive(Debug, Clone)]
+pub enum Success {
+    LoggedIn(Arc<LoggedIn>),
+    Checked(Arc<Known>),
+    /// The decrypted object's text.
+    Decrypted(String),
+    AppSet,
+}
+
+/// A new or renewed session.
+#[derive(Debug)]
+pub struct LoggedIn {
+    pub id: crate::session::SessionId,
+    pub skey: crate::session::Skey,
+    pub is_new: bool,
+    /// `user_info`: a JSON object's text.
+    pub profile: String,
+    /// Seconds.
+    pub duration: u64,
+}
+
+/// Why a check was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// One reason for both, so that nobody learns which ids there are.
+    UnknownIdOrWrongSkey,
+    OtherApp,
+    Expired(Expired),
+}
+
+impl Refusal {
+    fn reason(self) -> &'static str {
+        match self {
+            Self::UnknownIdOrWrongSkey => "unknown id or wrong skey",
+            Self::OtherApp => "the session belongs to another app",
+            Self::Expired(Expired::Unused) => "unused too long",
+            Self::Expired(Expired::TooOld) => "logged in too long ago",
+        }
+    }
+}
+
+/// A failed call. What a client may know of it is in [`Failure::answer`], all of it is in
+/// [`Failure::cause`].
+#[derive(Debug, Clone)]
+pub enum Failure {
+    NotJson,
+    NoInterfaceName,
+    NoPara,
+    UnknownInterface,
+    /// A parameter is absent, or a list or an object.
+    Parameter(&'static str),
+    Storage(Arc<StoreError>),
+    Exchange(ExchangeError),
+    LoginNotWritten(Arc<StoreError>),
+    VisitNotWritten(Arc<StoreError>),
+    NoApp,
+    InitRefused(&'static str),
+    LoginData(DecryptError),
+    NoSessionKey(Refusal),
+    SessionData(DecryptError),
+    Auth(Refusal),
+    /// A bug: the work on this call ended without an outcome.
+    Lost,
+}
+
+/// How much a failure concerns the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Concern {
+    /// The caller's business.
+    Caller,
+    /// Something that passes, or that WeChat must settle.
+    Passing,
+    /// Something that the operator must settle.
+    Operator,
+}
+
+impl Failure {
+    /// The return code, the constant that the message begins with, and the reason after it.
+    #[must_use]
+    pub fn answer(&self) -> (u32, &'static str, Cow<'static, str>) {
+        let nothing = Cow::Borrowed("");
+        match self {
+            Self::NotJson => (1009, "REQUEST_IS_NOT_JSON", nothing),
+            Self::NoInterfaceName => (1002, "NO_INTERFACENAME_PARA", nothing),
+            Self::NoPara => (1011, "NO_PARA", nothing),
+            Self::UnknownInterface => (1010, "INTERFACENAME_PARA_ERR", nothing),
+            Self::Parameter(name) => {
+                (1003, "PARA_ERR", format!("`{name}` is missing or is no text").into())
+            }
+            Self::Storage(_) => (1001, "MYSQL_ERR", "the database cannot be reached".into()),
+            Self::Exchange(error) => match error {
+                ExchangeError::Unreachable(_) => {
+                    (1005, "WEIXIN_NET_ERR", "WeChat cannot be reached".into())
+                }
+                ExchangeError::Status(_) => (1005, "WEIXIN_NET_ERR", error.to_string().into()),
+                ExchangeError::Malformed(_) => {
+                    (1007, "WEIXIN_RETURN_ERR", error.to_string().into())
+                }
+                ExchangeError::Refused(error) => {
+                    (1007, "WEIXIN_RETURN_ERR", error.to_string().into())
+                }
+                ExchangeError::Code(error) => (40029, "WEIXIN_CODE_ERR", error.to_string().into()),
+            },
+            Self::LoginNotWritten(_) => {
+                (1006, "CHANGE_SESSION_ERR", "the session could not be written".into())
+            }
+            Self::VisitNotWritten(_) => {
+                (1008, "UPDATE_LASTVISITTIME_ERR", "the visit could not be written".into())
+            }
+            Self::NoApp => (1012, "NO_APPID", "no such app, or several and none is named".into()),
+            Self::InitRefused(why) => (1013, "INIT_APPINFO_FAIL", (*why).into()),
+            Self::LoginData(_) => (60021, "DECRYPT_FAIL", nothing),
+            Self::NoSessionKey(refusal) => (60021, "GET_SESSION_KEY_FAIL", refusal.reason().into()),
+            Self::SessionData(_) => (60021, "GET_SESSION_KEY_SUCCESS_BUT_DECRYPT_FAIL", nothing),
+            Self::Auth(refusal) => (60012, "AUTH_FAIL", refusal.reason().into()),
+            Self::Lost => (1001, "MYSQL_ERR", "internal error".into()),
+        }
+    }
+
+    /// What the log says beyond the answer. Holds no secret.
+    #[must_use]
+    pub fn cause(&self) -> Option<String> {
+        match self {
+            Self::Storage(error) | Self::LoginNotWritten(error) | Self::VisitNotWritten(error) => {
+                Some(error.to_string())
+            }
+            Self::Exchange(error) => Some(error.to_string()),
+            Self::LoginData(error) | Self::SessionData(error) => Some(error.to_string()),
+            Self::Lost => Some("the work on this request ended without an outcome".into()),
+            _ => None,
+        }
+    }
+
+    /// Whose business the failure is.
+    #[must_use]
+    pub fn concern(&self) -> Concern {
+        match self {
+            Self::Storage(_) | Self::LoginNotWritten(_) | Self::VisitNotWritten(_) | Self::Lost => {
+                Concern::Operator
+            }
+            Self::Exchange(ExchangeError::Code(_)) => Concern::Caller,
+            Self::Exchange(ExchangeError::Refused(error)) if error.is_misconfiguration() => {
+                Concern::Operator
+            }
+            Self::Exchange(_) | Self::NoApp => Concern::Passing,
+            _ => Concern::Caller,
+        }
+    }
+}
+
+/// What every answer ends with.
+pub const ANSWER_END: &str = r#","version":1,"componentName":"MA"}"#;
+
+/// What the answer to a successful check begins with, up to the profile.
+pub const CHECKED_START: &str =
+    r#"{"returnCode":0,"returnMessage":"AUTH_SUCCESS","returnData":{"user_info":"#;
+
+/// What follows the profile in the answer to a successful check.
+pub const CHECKED_END: &str = r#"},"version":1,"componentName":"MA"}"#;
+
+/// Writes an answer; `data` is JSON text.
+fn write_answer(code: u32, message: &str, reason: &str, data: &str) -> String {
+    let mut answer = String::with_capacity(128 + message.len() + reason.len() + data.len());
+    let _ = write!(answer, r#"{{"returnCode":{code},"returnMessage":"#);
+    if reason.is_empty() {
+        json::push_string(&mut answer, message);
+    } else {
+        json::push_string(&mut answer, &format!("{message}: {reason}"));
+    }
+    answer.push_str(r#","returnData":"#);
+    answer.push_str(data);
+    answer.push_str(ANSWER_END);
+    answer
+}
+
+/// The answer to a failed call.
+#[must_use]
+pub fn failed(failure: &Failure) -> String {
+    let (code, message, reason) = failure.answer();
+    write_answer(code, message, &reason, "\"\"")
+}
+
+/// The answer to a login.
+#[must_use]
+pub fn logged_in(login: &LoggedIn) -> String {
+    let message = if login.is_new { "NEW_SESSION_SUCCESS" } else { "UPDATE_SESSION_SUCCESS" };
+    let mut data = String::from(r#"{"id":"#);
+    json::push_string(&mut data, login.id.as_str());
+    data.push_str(r#","skey":"#);
+    json::push_string(&mut data, login.skey.as_str());
+    let LoggedIn { profile, duration, .. } = login;
+    let _ = write!(data, r#","user_info":{profile},"userInfo":{profile},"duration":{duration}}}"#);
+    write_answer(0, message, "", &data)
+}
+
+/// The answer to a decryption; `object` is the decrypted object's text.
+#[must_use]
+pub fn decrypted(object: &str) -> String {
+    write_answer(0, "DECRYPT_SUCCESS", "", object)
+}
+
+/// The answer to `initdata` when it set the app.
+#[must_use]
+pub fn app_set() -> String {
+    write_answer(0, "INIT_APPINFO_SUCCESS", "", "\"\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(body: &str) -> u32 {
+        parse(body.as_bytes()).map_or_else(|(_, failure)| failure.answer().0, |_| 0)
+    }
+
+    #[test]
+    fn checks_come_in_the_contracts_order() {
+        assert_eq!(code("{"), 1009);
+        assert_eq!(code(r#"{"interface":{"para":{}}}"#), 1002);
+        assert_eq!(code(r#"{"interface":{"interfaceName":7}}"#), 1011);
+        assert_eq!(code(r#"{"interface":{"interfaceName":7,"para":1}}"#), 1010);
+        assert_eq!(code(r#"{"interface":{"interfaceName":"qcloud.cam.auth","para":1}}"#), 1003);
+    }
+
+    #[test]
+    fn a_later_null_takes_a_parameter_away() {
+        let body = r#"{"interface":{"interfaceName":"qcloud.cam.auth","para":{"id":"a","skey":"b","id":null}}}"#;
+        assert_eq!(code(body), 1003);
+    }
+
+    #[test]
+    fn scalars_are_taken_as_their_text() {
+        let body = br#"{"interface":{"interfaceName":"qcloud.cam.auth","para":{"id":1.50,"skey":true,"appid":7}}}"#;
+        let request = parse(body).unwrap();
+        assert_eq!(request.appid.as_deref(), Some("7"));
+        assert_eq!(request.call, Call::Auth { id: "1.50".into(), skey: "true".into() });
+    }
+
+    #[test]
+    fn the_outer_appid_goes_before_the_inner_one() {
+        let body = br#"{"interface":{"appid":"wx1","interfaceName":"qcloud.cam.auth","para":{"id":"a","skey":"b","appid":"wx2"}}}"#;
+        assert_eq!(parse(body).unwrap().appid.as_deref(), Some("wx1"));
+    }
+
+    #[test]
+    fn answers_are_the_wires_bytes() {
+        insta::assert_snapshot!(failed(&Failure::Auth(Refusal::UnknownIdOrWrongSkey)), @r#"{"returnCode":60012,"returnMessage":"AUTH_FAIL: unknown id or wrong skey","returnData":"","version":1,"componentName":"MA"}"#);
+        insta::assert_snapshot!(failed(&Failure::NotJson), @r#"{"returnCode":1009,"returnMessage":"REQUEST_IS_NOT_JSON","returnData":"","version":1,"componentName":"MA"}"#);
+        let login = LoggedIn {
+            id: "i".into(),
+            skey: "s".into(),
+            is_new: true,
+            profile: r#"{"openId":"o"}"#.into(),
+            duration: 7200,
+        };
+        insta::assert_snapshot!(logged_in(&login), @r#"{"returnCode":0,"returnMessage":"NEW_SESSION_SUCCESS","returnData":{"id":"i","skey":"s","user_info":{"openId":"o"},"userInfo":{"openId":"o"},"duration":7200},"version":1,"componentName":"MA"}"#);
+    }
+}

@@ -1,0 +1,229 @@
+//! The composition root: a configuration, bound listeners and a signal to stop make a server.
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{error, info, warn};
+
+use crate::clock;
+use crate::config::{Config, Touch};
+use crate::http::health;
+use crate::http::listener::{self, Bound};
+use crate::http::mina_auth::MinaAuth;
+use crate::operations::{Operations, SessionSettings};
+use crate::session::Lifetime;
+use crate::store::cached::{CacheSettings, Cached};
+use crate::store::{self, Expiry, Opener, Store};
+use crate::wechat::client::{self, Client};
+
+/// How often the change feed is read.
+const FOLLOW_EVERY: Duration = Duration::from_millis(500);
+
+/// How often last visits that are waiting are written.
+const VISITS_EVERY: Duration = Duration::from_secs(1);
+
+/// How often expired sessions are looked for, and the pause between two slices of them.
+const PURGE_EVERY: Duration = Duration::from_mins(10);
+const PURGE_PAUSE: Duration = Duration::from_millis(50);
+
+/// Expired sessions are deleted this many seconds late: another node may hold a visit that is
+/// not written yet.
+const PURGE_GRACE: i64 = 3600;
+
+/// The bound sockets of a server.
+#[derive(Debug)]
+pub struct Listeners {
+    public: Vec<Bound>,
+    admin: Vec<TcpListener>,
+}
+
+impl Listeners {
+    /// Binds every address of the configuration.
+    ///
+    /// # Errors
+    ///
+    /// Names the setting and the address that cannot be had.
+    pub fn bind(config: &Config) -> Result<Self> {
+        let threads = std::thread::available_parallelism().map_or(1, Into::into);
+        let public = config.server.listen.0.iter().map(|address| {
+            listener::bind(*address, threads)
+                .with_context(|| format!("`server.listen`: cannot listen on {address}"))
+        });
+        let admin = config.admin.listen.0.iter().map(|address| {
+            TcpListener::bind(address)
+                .with_context(|| format!("`admin.listen`: cannot listen on {address}"))
+        });
+        Ok(Self { public: public.collect::<Result<_>>()?, admin: admin.collect::<Result<_>>()? })
+    }
+
+    /// The addresses of the protocol endpoint.
+    pub fn public_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.public.iter().map(|bound| bound.address)
+    }
+}
+
+/// Serves until `stop` is ready, finishes what was begun, and returns.
+///
+/// # Errors
+///
+/// When the server cannot be started, or last visits could not be written at its end.
+pub async fn serve(
+    config: &Config,
+    listeners: Listeners,
+    stop: impl Future<Output = ()>,
+) -> Result<()> {
+    let operations = Arc::new(operations(config).await?);
+    let (stopping, stopped) = watch::channel(false);
+    let endpoint = Arc::new(MinaAuth {
+        operations: Arc::clone(&operations),
+        max_body: usize::try_from(config.server.max_body.as_u64())?,
+        initdata: config.server.initdata,
+        default_lifetime: Lifetime::default(),
+    });
+    for address in listeners.public_addresses() {
+        info!(listener = "protocol", %address, "listening");
+    }
+    let drain = config.server.drain_timeout.0;
+    let threads = listener::serve(listeners.public, &endpoint, &stopped, drain)?;
+    let mut tasks = JoinSet::new();
+    for socket in listeners.admin {
+        socket.set_nonblocking(true)?;
+        info!(listener = "admin", address = %socket.local_addr()?, "listening");
+        let router = health::router(Arc::clone(&operations), stopped.clone());
+        let socket = tokio::net::TcpListener::from_std(socket)?;
+        tasks.spawn(async move {
+            if let Err(error) = axum::serve(socket, router).await {
+                error!(%error, "the admin listener failed");
+            }
+        });
+    }
+    tasks.spawn(follow_changes(Arc::clone(&operations)));
+    tasks.spawn(write_visits(Arc::clone(&operations)));
+    tasks.spawn(purge(Arc::clone(&operations)));
+
+    stop.await;
+    info!("stopping: finishing open requests");
+    stopping.send_replace(true);
+    let joined = tokio::task::spawn_blocking(|| threads.into_iter().try_for_each(|t| t.join()));
+    if joined.await?.is_err() {
+        error!("a listener thread panicked");
+    }
+    tasks.shutdown().await;
+    operations.store().write_all_visits().await.context("last visits could not be written")?;
+    info!("stopped");
+    Ok(())
+}
+
+/// Opens the store, writes the configured apps into it and puts the operations on top.
+async fn operations(config: &Config) -> Result<Operations> {
+    let store = store::open(&config.storage.url, Opener::Server)?;
+    write_apps(config, &*store).await?;
+    let settings = CacheSettings {
+        max_bytes: usize::try_from(config.cache.max_bytes.as_u64())?,
+        max_stale: seconds(config.cache.max_stale.0),
+        touch_interval: seconds(config.sessions.touch_interval.0),
+    };
+    let store = Cached::open(store, settings, clock::now()).await?;
+    if store.apps().iter().next().is_none() {
+        warn!("there is no app yet: every login is answered with 1012; see `mina-auth app add`");
+    }
+    let settings = SessionSettings {
+        per_user: config.sessions.per_user,
+        touch_sync: config.sessions.touch == Touch::Sync,
+    };
+    Ok(Operations::new(store, wechat(config)?, settings))
+}
+
+/// Makes the client of WeChat's API that the configuration describes.
+///
+/// # Errors
+///
+/// When it cannot be made.
+pub fn wechat(config: &Config) -> Result<Client> {
+    let settings = client::Settings {
+        base_urls: config.wechat_base_urls()?,
+        timeout: config.wechat.timeout.0,
+        proxy: config.proxy()?,
+    };
+    Client::new(settings).map_err(anyhow::Error::msg).context("the client of WeChat's API")
+}
+
+/// Writes the apps of the configuration into the store, where they win.
+///
+/// # Errors
+///
+/// When a secret cannot be read or the store cannot be written.
+pub async fn write_apps(config: &Config, store: &dyn Store) -> Result<()> {
+    for app in config.apps()? {
+        store.put_app(&app).await?;
+    }
+    Ok(())
+}
+
+fn seconds(span: Duration) -> i64 {
+    i64::try_from(span.as_secs()).unwrap_or(i64::MAX)
+}
+
+async fn follow_changes(operations: Arc<Operations>) {
+    let mut ticks = interval(FOLLOW_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut down = false;
+    loop {
+        ticks.tick().await;
+        let followed = operations.store().follow(clock::now()).await;
+        match &followed {
+            Err(error) if !down => {
+                error!(cause = %error, "the store cannot be read; known sessions check out for `cache.max_stale`");
+            }
+            Ok(()) if down => info!("the store can be read again"),
+            _ => {}
+        }
+        down = followed.is_err();
+    }
+}
+
+async fn write_visits(operations: Arc<Operations>) {
+    let mut ticks = interval(VISITS_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // They wait on after a failure, and `follow_changes` reports that the store is down.
+        let _ = operations.store().write_visits().await;
+    }
+}
+
+async fn purge(operations: Arc<Operations>) {
+    let mut ticks = interval(PURGE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match purge_once(&operations).await {
+            Ok(0) => {}
+            Ok(removed) => info!(removed, "expired sessions were deleted"),
+            Err(error) => warn!(cause = %error, "expired sessions could not be deleted"),
+        }
+    }
+}
+
+async fn purge_once(operations: &Operations) -> Result<u64, store::StoreError> {
+    let store = operations.store();
+    let before = clock::now() - PURGE_GRACE;
+    let apps = store.apps();
+    let expiry: Vec<Expiry> =
+        apps.iter().map(|app| Expiry::at(before, app.appid.clone(), app.lifetime)).collect();
+    let mut removed = 0;
+    let mut cursor = Some(0);
+    while let Some(from) = cursor {
+        let purged = store.purge(&expiry, from).await?;
+        removed += purged.removed;
+        cursor = purged.next;
+        tokio::time::sleep(PURGE_PAUSE).await;
+    }
+    Ok(removed)
+}

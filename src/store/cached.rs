@@ -1,0 +1,592 @@
+//! A store that remembers: sessions in memory, bounded by bytes, in front of another store.
+//!
+//! What makes it right:
+//! - A refusal is never given from memory. Callers take a [`Known`] session for an answer only
+//!   when it proves the request; for anything else they [`Cached::load`] it anew.
+//! - A change by this process is forgotten before it is answered, one by another process when the
+//!   change feed tells of it ([`Cached::follow`]); without news for `max_stale` nothing is trusted.
+//! - A read that fills the cache takes a slot first. Forgetting a session marks the slots in
+//!   flight for it, and what a marked read brings back is not kept.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use async_trait::async_trait;
+use indexmap::{Equivalent, IndexSet};
+
+use super::{Change, Changes, Expiry, Purged, Selection, Store, StoreError};
+use crate::session::{App, AppId, Expired, Login, Session, SessionId, SignedIn, Visit};
+
+/// Locks are taken per shard, so that the listener threads seldom meet.
+const SHARDS: usize = 64;
+
+/// What an entry costs beside its text: the entry, two allocations, its share of the index.
+const ENTRY_OVERHEAD: usize = size_of::<Known>() + 2 * size_of::<usize>() + 80;
+
+/// How many entries are compared to find one that was not visited for long.
+const EVICTION_SAMPLE: usize = 8;
+
+/// How many last visits are written in one go.
+const VISIT_BATCH: usize = 2_000;
+
+/// How the cache behaves; the settings of the same names.
+#[derive(Debug, Clone, Copy)]
+pub struct CacheSettings {
+    pub max_bytes: usize,
+    /// Seconds.
+    pub max_stale: i64,
+    /// Seconds; at most a twentieth of an app's `session_duration` counts.
+    pub touch_interval: i64,
+}
+
+/// A store around a store.
+pub struct Cached {
+    inner: Arc<dyn Store>,
+    settings: CacheSettings,
+    hasher: std::hash::RandomState,
+    shards: Box<[Mutex<Shard>]>,
+    apps: RwLock<Apps>,
+    /// Visits that the inner store must still learn of.
+    visits: Mutex<HashMap<SessionId, Visit>>,
+    /// Until which second memory may be trusted.
+    trusted_until: AtomicI64,
+    /// Whether something was missed, so that everything must be forgotten.
+    missed: AtomicBool,
+}
+
+/// How far memory may be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// The change feed is being read.
+    Full,
+    /// The store cannot be read, but not for long yet: known sessions check out.
+    Stale,
+    /// The store could not be read for `max_stale`: nothing is answered from memory.
+    None,
+}
+
+/// A session in memory, with what it takes to check and answer a request.
+#[derive(Debug)]
+pub struct Known {
+    /// The id, the skey and the profile, one after the other.
+    text: Box<str>,
+    skey_at: u32,
+    profile_at: u32,
+    app: Arc<App>,
+    created: i64,
+    last_visit: AtomicI64,
+    /// The last visit that the inner store has, or will have with the next batch.
+    written_visit: AtomicI64,
+}
+
+impl Known {
+    fn new(session: &Session, app: Arc<App>) -> Self {
+        let parts = [session.id.as_str(), session.skey.as_str(), &session.user.profile];
+        let skey_at = parts[0].len();
+        let profile_at = skey_at + parts[1].len();
+        Self {
+            text: parts.concat().into(),
+            skey_at: u32::try_from(skey_at).unwrap_or(u32::MAX),
+            profile_at: u32::try_from(profile_at).unwrap_or(u32::MAX),
+            app,
+            created: session.created,
+            last_visit: session.last_visit.into(),
+            written_visit: session.last_visit.into(),
+        }
+    }
+
+    fn id(&self) -> &str {
+        &self.text[..self.skey_at as usize]
+    }
+
+    fn skey(&self) -> &str {
+        &self.text[self.skey_at as usize..self.profile_at as usize]
+    }
+
+    /// `user_info` on the wire.
+    #[must_use]
+    pub fn profile(&self) -> &str {
+        &self.text[self.profile_at as usize..]
+    }
+
+    /// The session's app.
+    #[must_use]
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Tells whether `skey` is the session's, byte for byte, in constant time.
+    #[must_use]
+    pub fn proves(&self, skey: &str) -> bool {
+        use subtle::ConstantTimeEq as _;
+        self.skey().as_bytes().ct_eq(skey.as_bytes()).into()
+    }
+
+    /// Tells whether the session is over at `now`.
+    #[must_use]
+    pub fn expired(&self, now: i64) -> Option<Expired> {
+        self.app.lifetime.expired(self.created, self.last_visit.load(Ordering::Relaxed), now)
+    }
+
+    fn bytes(&self) -> usize {
+        self.text.len() + ENTRY_OVERHEAD
+    }
+
+    /// The last visit as something to write.
+    fn visit(&self) -> Visit {
+        Visit {
+            id: self.id().into(),
+            skey: self.skey().into(),
+            time: self.last_visit.load(Ordering::Relaxed),
+        }
+    }
+
+    fn has_unwritten_visit(&self) -> bool {
+        self.last_visit.load(Ordering::Relaxed) > self.written_visit.load(Ordering::Relaxed)
+    }
+}
+
+/// The apps that may log in.
+#[derive(Debug, Clone, Default)]
+pub struct Apps(Arc<[Arc<App>]>);
+
+impl Apps {
+    /// The app with this appid; without one the only app, or the default one.
+    #[must_use]
+    pub fn find(&self, appid: Option<&str>) -> Option<&Arc<App>> {
+        match (appid, &*self.0) {
+            (None, [only]) => Some(only),
+            (None, several) => several.iter().find(|app| app.is_default),
+            (Some(appid), all) => all.iter().find(|app| app.appid.as_str() == appid),
+        }
+    }
+
+    /// All apps.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<App>> {
+        self.0.iter()
+    }
+}
+
+/// An entry of a shard, found by its id.
+#[derive(Debug)]
+struct Entry(Arc<Known>);
+
+impl Hash for Entry {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        ById(self.0.id()).hash(state);
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id() == other.0.id()
+    }
+}
+
+impl Eq for Entry {}
+
+#[derive(Hash)]
+struct ById<'a>(&'a str);
+
+impl Equivalent<Entry> for ById<'_> {
+    fn equivalent(&self, entry: &Entry) -> bool {
+        self.0 == entry.0.id()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    entries: IndexSet<Entry>,
+    bytes: usize,
+    /// Reads in flight that may fill the cache, by a number of their own.
+    fills: HashMap<u64, Fill>,
+    last_fill: u64,
+    /// Where the next sample of an eviction begins.
+    hand: usize,
+}
+
+#[derive(Debug)]
+struct Fill {
+    id: Box<str>,
+    marked: bool,
+}
+
+impl Shard {
+    fn get(&self, id: &str) -> Option<&Arc<Known>> {
+        self.entries.get(&ById(id)).map(|entry| &entry.0)
+    }
+
+    fn remove(&mut self, id: &str) -> Option<Arc<Known>> {
+        let Entry(known) = self.entries.swap_take(&ById(id))?;
+        self.bytes -= known.bytes();
+        Some(known)
+    }
+
+    fn insert(&mut self, known: Arc<Known>) {
+        self.bytes += known.bytes();
+        self.entries.insert(Entry(known));
+    }
+
+    /// Removes the entry of a small sample whose last visit is the longest ago.
+    fn evict(&mut self) -> Option<Arc<Known>> {
+        let len = self.entries.len();
+        // Entries are in no order, so a run of neighbours is a sample like any other.
+        self.hand = (self.hand + EVICTION_SAMPLE) % len.max(1);
+        let sample = (0..EVICTION_SAMPLE.min(len)).map(|i| (self.hand + i) % len);
+        let oldest =
+            sample.min_by_key(|at| self.entries[*at].0.last_visit.load(Ordering::Relaxed))?;
+        let Entry(known) = self.entries.swap_remove_index(oldest)?;
+        self.bytes -= known.bytes();
+        Some(known)
+    }
+
+    fn mark_fills(&mut self, of: impl Fn(&str) -> bool) {
+        for fill in self.fills.values_mut() {
+            fill.marked |= of(&fill.id);
+        }
+    }
+}
+
+impl Cached {
+    /// Puts a cache around a store and reads the store's apps.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub async fn open(
+        inner: Arc<dyn Store>,
+        settings: CacheSettings,
+        now: i64,
+    ) -> Result<Self, StoreError> {
+        let cached = Self {
+            inner,
+            settings,
+            hasher: std::hash::RandomState::new(),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            apps: RwLock::default(),
+            visits: Mutex::default(),
+            trusted_until: AtomicI64::new(i64::MIN),
+            missed: AtomicBool::new(true),
+        };
+        cached.follow(now).await?;
+        Ok(cached)
+    }
+
+    fn shard(&self, id: &str) -> MutexGuard<'_, Shard> {
+        let hash = self.hasher.hash_one(id.as_bytes());
+        let at = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
+        lock(&self.shards[at])
+    }
+
+    /// The session with this id, if it is in memory and memory is to be trusted at `now`.
+    #[must_use]
+    pub fn known(&self, id: &str, now: i64) -> Option<Arc<Known>> {
+        if now > self.trusted_until.load(Ordering::Acquire) {
+            return None;
+        }
+        self.shard(id).get(id).cloned()
+    }
+
+    /// Reads a session from the inner store, and keeps it.
+    ///
+    /// `None`: there is no such session, or its app is gone.
+    ///
+    /// # Errors
+    ///
+    /// When the inner store cannot be read.
+    pub async fn load(&self, id: &str) -> Result<Option<Arc<Known>>, StoreError> {
+        let slot = Slot::take(self, id);
+        let Some(session) = self.inner.session(&id.into()).await? else { return Ok(None) };
+        let apps = self.apps();
+        let Some(app) = apps.find(Some(session.appid.as_str())) else { return Ok(None) };
+        Ok(Some(slot.fill(Arc::new(Known::new(&session, Arc::clone(app))))))
+    }
+
+    /// How far memory may be trusted at `now`.
+    #[must_use]
+    pub fn trust(&self, now: i64) -> Trust {
+        if now > self.trusted_until.load(Ordering::Acquire) {
+            Trust::None
+        } else if self.missed.load(Ordering::Relaxed) {
+            Trust::Stale
+        } else {
+            Trust::Full
+        }
+    }
+
+    /// Remembers that a session was checked at `now`; the inner store learns of it later.
+    pub fn visited(&self, known: &Known, now: i64) {
+        let last = known.last_visit.fetch_max(now, Ordering::Relaxed).max(now);
+        let idle = i64::from(known.app.lifetime.idle_seconds);
+        let interval = self.settings.touch_interval.min(idle / 20);
+        let written = known.written_visit.load(Ordering::Relaxed);
+        if last - written < interval.max(1) {
+            return;
+        }
+        let claim = known.written_visit.compare_exchange(
+            written,
+            last,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+        if claim.is_ok() {
+            lock(&self.visits).insert(known.id().into(), known.visit());
+        }
+    }
+
+    /// Writes a visit at once.
+    ///
+    /// # Errors
+    ///
+    /// When the inner store cannot be written.
+    pub async fn touch_now(&self, known: &Known, now: i64) -> Result<(), StoreError> {
+        known.last_visit.fetch_max(now, Ordering::Relaxed);
+        self.inner.touch(vec![known.visit()]).await?;
+        known.written_visit.fetch_max(now, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Writes the visits that are waiting.
+    ///
+    /// # Errors
+    ///
+    /// When the inner store cannot be written; the visits wait on.
+    pub async fn write_visits(&self) -> Result<(), StoreError> {
+        let waiting = std::mem::take(&mut *lock(&self.visits));
+        let mut waiting = waiting.into_values();
+        loop {
+            let batch: Vec<Visit> = waiting.by_ref().take(VISIT_BATCH).collect();
+            if batch.is_empty() {
+                return Ok(());
+            }
+            if let Err(error) = self.inner.touch(batch.clone()).await {
+                let mut visits = lock(&self.visits);
+                for visit in batch.into_iter().chain(waiting) {
+                    visits.entry(visit.id.clone()).or_insert(visit);
+                }
+                return Err(error);
+            }
+        }
+    }
+
+    /// Writes every last visit to the second, waiting or not; for the end of the process.
+    ///
+    /// # Errors
+    ///
+    /// When the inner store cannot be written.
+    pub async fn write_all_visits(&self) -> Result<(), StoreError> {
+        for shard in &self.shards {
+            let shard = lock(shard);
+            for Entry(known) in shard.entries.iter().filter(|e| e.0.has_unwritten_visit()) {
+                lock(&self.visits).insert(known.id().into(), known.visit());
+            }
+        }
+        self.write_visits().await
+    }
+
+    /// Learns from the change feed what other processes changed, and trusts memory again.
+    ///
+    /// # Errors
+    ///
+    /// When the inner store cannot be read; memory is then trusted until `max_stale` is over.
+    pub async fn follow(&self, now: i64) -> Result<(), StoreError> {
+        let changes = self.inner.changes().await.inspect_err(|_| self.miss())?;
+        let missed = self.missed.swap(false, Ordering::Relaxed);
+        let changes = if missed { Changes::Anything } else { changes };
+        let apps_changed = match &changes {
+            Changes::Anything => true,
+            Changes::These(changes) => changes.contains(&Change::Apps),
+        };
+        if apps_changed {
+            self.reload_apps().await.inspect_err(|_| self.miss())?;
+            self.forget_all();
+        } else if let Changes::These(changes) = changes {
+            for change in changes {
+                if let Change::Session(id) = change {
+                    self.forget(id.as_str());
+                }
+            }
+        }
+        self.trusted_until.store(now.saturating_add(self.settings.max_stale), Ordering::Release);
+        Ok(())
+    }
+
+    fn miss(&self) {
+        self.missed.store(true, Ordering::Relaxed);
+    }
+
+    /// The apps as last read.
+    #[must_use]
+    pub fn apps(&self) -> Apps {
+        self.apps.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the apps anew.
+    ///
+    /// # Errors
+    ///
+    /// When the inner store cannot be read.
+    pub async fn reload_apps(&self) -> Result<Apps, StoreError> {
+        let apps = Apps(self.inner.apps().await?.into_iter().map(Arc::new).collect());
+        *self.apps.write().unwrap_or_else(PoisonError::into_inner) = apps.clone();
+        Ok(apps)
+    }
+
+    fn forget(&self, id: &str) {
+        let mut shard = self.shard(id);
+        shard.mark_fills(|other| other == id);
+        if let Some(known) = shard.remove(id) {
+            self.keep_visit(&known);
+        }
+    }
+
+    fn forget_all(&self) {
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            shard.mark_fills(|_| true);
+            shard.bytes = 0;
+            for Entry(known) in std::mem::take(&mut shard.entries) {
+                self.keep_visit(&known);
+            }
+        }
+    }
+
+    /// Sees to it that a visit is written though its session leaves memory.
+    fn keep_visit(&self, known: &Known) {
+        if known.has_unwritten_visit() {
+            lock(&self.visits).insert(known.id().into(), known.visit());
+        }
+    }
+
+    /// Makes the session remember visits that the inner store does not have yet.
+    fn recall_visit(&self, known: &Known) {
+        if let Some(visit) = lock(&self.visits).get(&SessionId::from(known.id()))
+            && visit.skey.as_str() == known.skey()
+        {
+            known.last_visit.fetch_max(visit.time, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The right to put what a read brings back into the cache.
+struct Slot<'a> {
+    cached: &'a Cached,
+    id: &'a str,
+    fill: u64,
+}
+
+impl<'a> Slot<'a> {
+    fn take(cached: &'a Cached, id: &'a str) -> Self {
+        let mut shard = cached.shard(id);
+        shard.last_fill += 1;
+        let fill = shard.last_fill;
+        shard.fills.insert(fill, Fill { id: id.into(), marked: false });
+        Self { cached, id, fill }
+    }
+
+    /// Keeps the session unless it was forgotten meanwhile; returns it either way.
+    fn fill(self, known: Arc<Known>) -> Arc<Known> {
+        let mut shard = self.cached.shard(self.id);
+        if let Some(old) = shard.remove(self.id) {
+            self.cached.keep_visit(&old);
+        }
+        self.cached.recall_visit(&known);
+        if shard.fills.get(&self.fill).is_some_and(|fill| !fill.marked) {
+            shard.insert(Arc::clone(&known));
+            while shard.bytes > self.cached.settings.max_bytes / SHARDS {
+                let Some(evicted) = shard.evict() else { break };
+                self.cached.keep_visit(&evicted);
+            }
+        }
+        known
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.cached.shard(self.id).fills.remove(&self.fill);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl Store for Cached {
+    async fn apps(&self) -> Result<Vec<App>, StoreError> {
+        self.inner.apps().await
+    }
+
+    async fn put_app(&self, app: &App) -> Result<(), StoreError> {
+        self.inner.put_app(app).await?;
+        self.reload_apps().await?;
+        self.forget_all();
+        Ok(())
+    }
+
+    async fn remove_app(&self, appid: &AppId) -> Result<bool, StoreError> {
+        let removed = self.inner.remove_app(appid).await?;
+        self.reload_apps().await?;
+        self.forget_all();
+        Ok(removed)
+    }
+
+    async fn session(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        self.inner.session(id).await
+    }
+
+    async fn sign_in(&self, login: Login) -> Result<SignedIn, StoreError> {
+        let signed_in = self.inner.sign_in(login).await?;
+        for id in &signed_in.touched {
+            self.forget(id.as_str());
+        }
+        Ok(signed_in)
+    }
+
+    async fn touch(&self, visits: Vec<Visit>) -> Result<(), StoreError> {
+        self.inner.touch(visits).await
+    }
+
+    async fn sessions(
+        &self,
+        selection: &Selection,
+        limit: u32,
+    ) -> Result<Vec<Session>, StoreError> {
+        self.inner.sessions(selection, limit).await
+    }
+
+    async fn revoke(&self, selection: &Selection) -> Result<Vec<SessionId>, StoreError> {
+        let revoked = self.inner.revoke(selection).await?;
+        for id in &revoked {
+            self.forget(id.as_str());
+        }
+        Ok(revoked)
+    }
+
+    async fn purge(&self, expiry: &[Expiry], cursor: i64) -> Result<Purged, StoreError> {
+        self.inner.purge(expiry, cursor).await
+    }
+
+    async fn changes(&self) -> Result<Changes, StoreError> {
+        self.inner.changes().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::Memory;
+
+    const SETTINGS: CacheSettings =
+        CacheSettings { max_bytes: 1 << 20, max_stale: 60, touch_interval: 60 };
+
+    async fn open() -> (Arc<Cached>, ()) {
+        let memory = Arc::new(Memory::default());
+        (Arc::new(Cached::open(memory, SETTINGS, 0).await.expect("it opens")), ())
+    }
+
+    crate::store::contract::store_tests!(super::open().await);
+}

@@ -1,0 +1,188 @@
+//! A store in memory: for tests, and for servers whose sessions may end with the process.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use super::{Change, Changes, Expiry, Purged, Selection, Store, StoreError, Whose};
+use crate::session::{App, AppId, Login, OpenId, Session, SessionId, SignedIn, User, Visit};
+
+/// A store that is gone with the process.
+#[derive(Debug, Default)]
+pub struct Memory {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    apps: BTreeMap<AppId, App>,
+    users: HashMap<(AppId, OpenId), Entry>,
+    owners: HashMap<SessionId, (AppId, OpenId)>,
+    changes: Vec<Change>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    user: User,
+    /// Oldest login first.
+    sessions: Vec<Session>,
+}
+
+impl Memory {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn session(&self, id: &SessionId) -> Option<Session> {
+        let entry = self.users.get(self.owners.get(id)?)?;
+        let session = entry.sessions.iter().find(|session| session.id == *id)?;
+        Some(Session { user: entry.user.clone(), ..session.clone() })
+    }
+
+    fn select<'a>(&'a self, selection: &'a Selection) -> impl Iterator<Item = Session> + 'a {
+        self.owners.keys().filter_map(|id| self.session(id)).filter(|session| {
+            selection.appid.as_ref().is_none_or(|appid| *appid == session.appid)
+                && match &selection.whose {
+                    Whose::Everyone => true,
+                    Whose::User(open_id) => *open_id == session.open_id,
+                    Whose::Session(id) => *id == session.id,
+                }
+        })
+    }
+
+    fn remove(&mut self, ids: &[SessionId]) {
+        for id in ids {
+            if let Some(owner) = self.owners.remove(id)
+                && let Some(entry) = self.users.get_mut(&owner)
+            {
+                entry.sessions.retain(|session| session.id != *id);
+            }
+            self.changes.push(Change::Session(id.clone()));
+        }
+    }
+
+    fn sign_in(&mut self, login: &Login) -> SignedIn {
+        let owner = (login.appid.clone(), login.open_id.clone());
+        let (stored, mut sessions) = match self.users.remove(&owner) {
+            Some(entry) => (Some(entry.user), entry.sessions),
+            None => (None, Vec::new()),
+        };
+        let user = login.user(stored);
+        let touched: Vec<_> = sessions.iter().map(|session| session.id.clone()).collect();
+        let kept = login.keeps(sessions.len());
+        for gone in sessions.drain(..sessions.len() - kept.stored) {
+            self.owners.remove(&gone.id);
+        }
+        let renewed = if kept.renews { sessions.pop() } else { None };
+        let is_new = renewed.is_none();
+        let id = renewed.map_or_else(|| login.new_id.clone(), |session| session.id);
+        sessions.push(Session {
+            id: id.clone(),
+            skey: login.skey.clone(),
+            appid: login.appid.clone(),
+            open_id: login.open_id.clone(),
+            created: login.now,
+            last_visit: login.now,
+            user: user.clone(),
+        });
+        let profile = user.profile.clone();
+        self.owners.insert(id.clone(), owner.clone());
+        self.users.insert(owner, Entry { user, sessions });
+        SignedIn { id, is_new, profile, touched }
+    }
+}
+
+#[async_trait]
+impl Store for Memory {
+    async fn apps(&self) -> Result<Vec<App>, StoreError> {
+        Ok(self.state().apps.values().cloned().collect())
+    }
+
+    async fn put_app(&self, app: &App) -> Result<(), StoreError> {
+        let mut state = self.state();
+        if app.is_default {
+            state.apps.values_mut().for_each(|other| other.is_default = false);
+        }
+        state.apps.insert(app.appid.clone(), app.clone());
+        state.changes.push(Change::Apps);
+        Ok(())
+    }
+
+    async fn remove_app(&self, appid: &AppId) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        if state.apps.remove(appid).is_none() {
+            return Ok(false);
+        }
+        state.users.retain(|(app, _), _| app != appid);
+        state.owners.retain(|_, (app, _)| app != appid);
+        state.changes.push(Change::Apps);
+        Ok(true)
+    }
+
+    async fn session(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        Ok(self.state().session(id))
+    }
+
+    async fn sign_in(&self, login: Login) -> Result<SignedIn, StoreError> {
+        Ok(self.state().sign_in(&login))
+    }
+
+    async fn touch(&self, visits: Vec<Visit>) -> Result<(), StoreError> {
+        let mut state = self.state();
+        for visit in visits {
+            let Some(owner) = state.owners.get(&visit.id).cloned() else { continue };
+            let sessions = state.users.get_mut(&owner).map(|entry| entry.sessions.iter_mut());
+            for session in sessions.into_iter().flatten() {
+                if session.id == visit.id && session.skey == visit.skey {
+                    session.last_visit = session.last_visit.max(visit.time);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn sessions(
+        &self,
+        selection: &Selection,
+        limit: u32,
+    ) -> Result<Vec<Session>, StoreError> {
+        let mut found: Vec<_> = self.state().select(selection).collect();
+        found.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+        found.truncate(limit as usize);
+        Ok(found)
+    }
+
+    async fn revoke(&self, selection: &Selection) -> Result<Vec<SessionId>, StoreError> {
+        let mut state = self.state();
+        let ids: Vec<_> = state.select(selection).map(|session| session.id).collect();
+        state.remove(&ids);
+        Ok(ids)
+    }
+
+    async fn purge(&self, expiry: &[Expiry], _cursor: i64) -> Result<Purged, StoreError> {
+        let mut state = self.state();
+        let everyone = Selection { appid: None, whose: Whose::Everyone };
+        let expired = |session: &Session| {
+            expiry.iter().any(|e| e.holds(&session.appid, session.created, session.last_visit))
+        };
+        let ids: Vec<_> =
+            state.select(&everyone).filter(expired).map(|session| session.id).collect();
+        state.remove(&ids);
+        Ok(Purged { removed: ids.len() as u64, next: None })
+    }
+
+    async fn changes(&self) -> Result<Changes, StoreError> {
+        Ok(Changes::These(std::mem::take(&mut self.state().changes)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    crate::store::contract::store_tests!((
+        std::sync::Arc::new(super::super::Memory::default()),
+        ()
+    ));
+}

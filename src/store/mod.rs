@@ -1,0 +1,219 @@
+//! Where apps, users and sessions are kept.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::session::{App, AppId, Lifetime, Login, OpenId, Session, SessionId, SignedIn, Visit};
+
+pub mod cached;
+pub mod memory;
+pub mod sqlite;
+
+#[cfg(test)]
+mod contract;
+
+/// A store of apps, users and sessions.
+///
+/// Implementations pass every case of `contract` and hold no policy: the caller decides what has
+/// expired and passes the instant. Times are seconds since the epoch. Every write is durable on
+/// return, as far as the backend can be.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// All apps, by appid.
+    async fn apps(&self) -> Result<Vec<App>, StoreError>;
+
+    /// Adds an app or replaces the one with its appid. A default app is the only default.
+    async fn put_app(&self, app: &App) -> Result<(), StoreError>;
+
+    /// Removes an app with its users and sessions; tells whether it was there.
+    async fn remove_app(&self, appid: &AppId) -> Result<bool, StoreError>;
+
+    /// The session with this id, valid or not.
+    async fn session(&self, id: &SessionId) -> Result<Option<Session>, StoreError>;
+
+    /// Writes a login: the user, and the user's sessions as [`Login::keeps`] says.
+    async fn sign_in(&self, login: Login) -> Result<SignedIn, StoreError>;
+
+    /// Moves last visits forward, never back, where the skey is still the same.
+    async fn touch(&self, visits: Vec<Visit>) -> Result<(), StoreError>;
+
+    /// The selected sessions, newest login first, at most `limit` of them.
+    async fn sessions(&self, selection: &Selection, limit: u32)
+    -> Result<Vec<Session>, StoreError>;
+
+    /// Ends the selected sessions and returns their ids.
+    async fn revoke(&self, selection: &Selection) -> Result<Vec<SessionId>, StoreError>;
+
+    /// Looks at one bounded slice of the sessions after `cursor` (0 at first) and deletes those
+    /// that have expired.
+    async fn purge(&self, expiry: &[Expiry], cursor: i64) -> Result<Purged, StoreError>;
+
+    /// What changed since the last call, by whichever process.
+    async fn changes(&self) -> Result<Changes, StoreError>;
+}
+
+/// Which sessions are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    /// Only those of this app.
+    pub appid: Option<AppId>,
+    pub whose: Whose,
+}
+
+/// Whose sessions are meant; see [`Selection`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whose {
+    Everyone,
+    User(OpenId),
+    Session(SessionId),
+}
+
+/// Before which instants an app's sessions have expired.
+#[derive(Debug, Clone)]
+pub struct Expiry {
+    pub appid: AppId,
+    pub created_before: i64,
+    pub visited_before: i64,
+}
+
+impl Expiry {
+    /// The expiry of an app's sessions at `now`.
+    #[must_use]
+    pub fn at(now: i64, appid: AppId, lifetime: Lifetime) -> Self {
+        Self {
+            appid,
+            created_before: now + 1 - lifetime.too_old_from(0),
+            visited_before: now + 1 - lifetime.unused_from(0),
+        }
+    }
+
+    /// Tells whether a session of the app has expired.
+    #[must_use]
+    pub fn holds(&self, appid: &AppId, created: i64, last_visit: i64) -> bool {
+        self.appid == *appid && (created < self.created_before || last_visit < self.visited_before)
+    }
+}
+
+/// What one call of [`Store::purge`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Purged {
+    pub removed: u64,
+    /// Where the next slice begins; `None` after the last one.
+    pub next: Option<i64>,
+}
+
+/// What changed in a store; see [`Store::changes`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changes {
+    These(Vec<Change>),
+    /// The feed has a gap: anything may have changed.
+    Anything,
+}
+
+/// One thing that changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    Session(SessionId),
+    Apps,
+}
+
+/// A question that a store could not answer, or a write that it did not do.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}: {source}")]
+pub struct StoreError {
+    /// What was being done.
+    doing: &'static str,
+    #[source]
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl StoreError {
+    pub(crate) fn new(
+        doing: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self { doing, source: source.into() }
+    }
+}
+
+/// `storage.url`: which backend, and where.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum StorageUrl {
+    /// `memory:`
+    Memory,
+    /// `sqlite:PATH`
+    Sqlite(std::path::PathBuf),
+}
+
+impl std::str::FromStr for StorageUrl {
+    type Err = String;
+
+    fn from_str(url: &str) -> Result<Self, Self::Err> {
+        match url.split_once(':') {
+            Some(("memory", "")) => Ok(Self::Memory),
+            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
+            _ => Err("expected `memory:` or `sqlite:PATH`".into()),
+        }
+    }
+}
+
+impl TryFrom<String> for StorageUrl {
+    type Error = String;
+
+    fn try_from(url: String) -> Result<Self, Self::Error> {
+        url.parse()
+    }
+}
+
+impl From<StorageUrl> for String {
+    fn from(url: StorageUrl) -> Self {
+        url.to_string()
+    }
+}
+
+impl fmt::Display for StorageUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory:"),
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+        }
+    }
+}
+
+/// A store that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("`storage.url` is `memory:`, and only the server itself has that store")]
+    ServerOnly,
+    #[error(transparent)]
+    Sqlite(#[from] sqlite::OpenError),
+}
+
+/// Who opens a store, and so what may be made of one that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opener {
+    /// The server: it creates what is absent, and has the memory to itself.
+    Server,
+    /// A command that may create the database.
+    Creating,
+    /// A command that needs a database.
+    Using,
+}
+
+/// Opens the store that a URL names, its schema up to date.
+///
+/// # Errors
+///
+/// [`OpenError`] says what is wrong and what would be right.
+pub fn open(url: &StorageUrl, opener: Opener) -> Result<Arc<dyn Store>, OpenError> {
+    match url {
+        StorageUrl::Memory if opener == Opener::Server => Ok(Arc::new(memory::Memory::default())),
+        StorageUrl::Memory => Err(OpenError::ServerOnly),
+        StorageUrl::Sqlite(path) => {
+            Ok(Arc::new(sqlite::Sqlite::open(path, opener != Opener::Using)?))
+        }
+    }
+}

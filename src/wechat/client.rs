@@ -1,0 +1,252 @@
+//! The client of WeChat's API: the one place that sends HTTP to WeChat.
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use reqwest::{Proxy, Response, Url, redirect};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::json::Value;
+use crate::session::{App, OpenId};
+
+/// WeChat's own address, the default of `wechat.base_url`.
+pub const DEFAULT_BASE_URL: &str = "https://api.weixin.qq.com";
+
+/// All that a login may take of WeChat's time. The server SDKs wait thirty seconds.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a host may take to accept a connection before the next one is tried.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The pauses before a request is repeated because WeChat was busy (errcode -1).
+const BUSY_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
+
+/// WeChat's answers are a few hundred bytes.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// How to reach WeChat.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The hosts to try, in order; the next one when one cannot be reached.
+    pub base_urls: Vec<Url>,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    pub proxy: Option<Url>,
+}
+
+/// A client with its own kept-alive connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    settings: Settings,
+}
+
+/// What WeChat says of a code. WeChat: code2Session.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    pub open_id: OpenId,
+    pub union_id: Option<String>,
+    pub session_key: SecretString,
+    /// Seconds; absent since 2017 for most accounts.
+    pub expires_in: Option<u64>,
+}
+
+/// Why WeChat did not say who a code is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExchangeError {
+    /// No host could be reached, or none answered in time.
+    #[error("WeChat cannot be reached: {0}")]
+    Unreachable(String),
+    #[error("WeChat answered with HTTP status {0}")]
+    Status(u16),
+    #[error("WeChat's answer {0}")]
+    Malformed(&'static str),
+    /// The code is unknown, expired or used: errcode 40029 or 40163.
+    #[error("WeChat says {0}")]
+    Code(WeChatError),
+    #[error("WeChat says {0}")]
+    Refused(WeChatError),
+}
+
+/// An errcode and errmsg of WeChat's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("errcode {errcode}: {errmsg}")]
+pub struct WeChatError {
+    pub errcode: i64,
+    /// Ends in `rid: …`, which WeChat's support asks for.
+    pub errmsg: String,
+}
+
+impl WeChatError {
+    /// Tells whether the operator must act: the app or its secret is wrong, or WeChat froze it.
+    #[must_use]
+    pub fn is_misconfiguration(&self) -> bool {
+        matches!(self.errcode, 40013 | 40125 | 40164 | 40243 | 41002 | 41004)
+    }
+}
+
+impl Client {
+    /// Makes a client. It connects when it is first used.
+    ///
+    /// # Errors
+    ///
+    /// When the proxy cannot be used or no TLS is to be had.
+    pub fn new(settings: Settings) -> Result<Self, String> {
+        let mut builder = reqwest::Client::builder()
+            // Nothing of the environment decides where the AppSecret goes.
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT.min(settings.timeout));
+        if let Some(proxy) = &settings.proxy {
+            builder = builder.proxy(Proxy::all(proxy.clone()).map_err(|e| describe(&e))?);
+        }
+        let http = builder.build().map_err(|e| describe(&e))?;
+        Ok(Self { http, settings })
+    }
+
+    /// Asks WeChat who a code of `wx.login()` is. A code works once.
+    ///
+    /// # Errors
+    ///
+    /// [`ExchangeError`], which holds no secret.
+    pub async fn code2session(&self, app: &App, code: &str) -> Result<Identity, ExchangeError> {
+        let deadline = Instant::now() + DEADLINE;
+        let mut pauses = BUSY_PAUSES.iter();
+        loop {
+            let query = [
+                ("appid", app.appid.as_str()),
+                ("secret", app.secret.expose_secret()),
+                ("js_code", code),
+                ("grant_type", "authorization_code"),
+            ];
+            let answer = self.get("/sns/jscode2session", &query, deadline).await?;
+            match (read_identity(&answer, app), pauses.next()) {
+                (Err(ExchangeError::Refused(WeChatError { errcode: -1, .. })), Some(pause)) => {
+                    sleep(*pause).await;
+                }
+                (outcome, _) => return outcome,
+            }
+        }
+    }
+
+    /// Gets a path from the first host that can be reached.
+    async fn get(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        deadline: Instant,
+    ) -> Result<Vec<u8>, ExchangeError> {
+        let mut unreachable = "`wechat.base_url` names no host".to_owned();
+        for base in &self.settings.base_urls {
+            match self.get_from(base, path, query, deadline).await {
+                Err(Attempt::Unreachable(reason)) => unreachable = reason,
+                Err(Attempt::Failed(error)) => return Err(error),
+                Ok(answer) => return Ok(answer),
+            }
+        }
+        Err(ExchangeError::Unreachable(unreachable))
+    }
+
+    /// Sends one request. No other function may: reqwest's errors print the URL, and the
+    /// AppSecret is in it.
+    #[expect(clippy::disallowed_methods, reason = "the one place, and its errors lose their URL")]
+    async fn get_from(
+        &self,
+        base: &Url,
+        path: &str,
+        query: &[(&str, &str)],
+        deadline: Instant,
+    ) -> Result<Vec<u8>, Attempt> {
+        let mut url = base.clone();
+        url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
+        url.query_pairs_mut().extend_pairs(query);
+        let host = base.host_str().unwrap_or_default();
+        let attempt = async {
+            let mut response = self.http.get(url).send().await?;
+            let body = read_body(&mut response).await?;
+            Ok::<_, reqwest::Error>((response.status().as_u16(), body))
+        };
+        let latest = deadline.min(Instant::now() + self.settings.timeout);
+        match timeout_at(latest, attempt).await {
+            Ok(Ok((200, Some(body)))) => Ok(body),
+            Ok(Ok((200, None))) => Err(Attempt::Failed(ExchangeError::Malformed("is too long"))),
+            Ok(Ok((status, _))) => Err(Attempt::Failed(ExchangeError::Status(status))),
+            Ok(Err(error)) => {
+                let unsent = error.is_connect();
+                let reason = format!("{host}: {}", describe(&error.without_url()));
+                // Only a request that was never sent may be sent elsewhere: a code works once.
+                Err(if unsent {
+                    Attempt::Unreachable(reason)
+                } else {
+                    Attempt::Failed(ExchangeError::Unreachable(reason))
+                })
+            }
+            Err(_) => {
+                let reason = format!("{host}: no answer in time");
+                Err(Attempt::Failed(ExchangeError::Unreachable(reason)))
+            }
+        }
+    }
+}
+
+/// How one attempt went wrong.
+enum Attempt {
+    /// The request was not sent: another host may be tried.
+    Unreachable(String),
+    Failed(ExchangeError),
+}
+
+/// Reads a body, or `None` when it is longer than any answer of WeChat's.
+async fn read_body(response: &mut Response) -> reqwest::Result<Option<Vec<u8>>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_ANSWER {
+            return Ok(None);
+        }
+    }
+    Ok(Some(body))
+}
+
+/// An error with its causes, on one line.
+fn describe(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Reads WeChat's answer by names: it has had more fields and fewer over the years.
+fn read_identity(answer: &[u8], app: &App) -> Result<Identity, ExchangeError> {
+    let answer = Value::parse(answer).map_err(|_| ExchangeError::Malformed("is not JSON"))?;
+    let scalar = |name| answer.get(name).and_then(Value::as_scalar);
+    let errcode = scalar("errcode").map_or(Ok(0), |errcode| errcode.parse::<i64>());
+    let errcode =
+        errcode.map_err(|_| ExchangeError::Malformed("has an errcode that is no number"))?;
+    if errcode != 0 {
+        let errmsg = scalar("errmsg").unwrap_or_default();
+        let errmsg = errmsg.replace(app.secret.expose_secret(), "[secret]");
+        let error = WeChatError { errcode, errmsg };
+        let is_code = matches!(errcode, 40029 | 40163);
+        return Err(if is_code {
+            ExchangeError::Code(error)
+        } else {
+            ExchangeError::Refused(error)
+        });
+    }
+    let text = |name| scalar(name).filter(|text| !text.is_empty());
+    Ok(Identity {
+        open_id: text("openid").ok_or(ExchangeError::Malformed("has no openid"))?.into(),
+        session_key: text("session_key")
+            .ok_or(ExchangeError::Malformed("has no session_key"))?
+            .into_owned()
+            .into(),
+        union_id: text("unionid").map(Into::into),
+        expires_in: scalar("expires_in").and_then(|seconds| seconds.parse().ok()),
+    })
+}

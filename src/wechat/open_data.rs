@@ -1,0 +1,267 @@
+//! Open data: what a phone hands over as `encryptedData` and `iv`.
+//!
+//! WeChat encrypts with AES-128-CBC and PKCS#7 padding under the user's session key. There is no
+//! MAC and the client supplies the iv, so decrypted text proves nothing by itself: the caller
+//! compares what it says with what WeChat said.
+
+use aes::Aes128;
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use cbc::cipher::block_padding::Pkcs7;
+use cbc::cipher::{BlockModeDecrypt as _, BlockModeEncrypt as _, KeyIvInit as _};
+
+use crate::json::{self, Value};
+
+/// Base64 as PHP's `base64_decode` reads it, once other characters are gone.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone),
+);
+
+/// Why data could not be decrypted. For the log only: told to a client, it is a padding oracle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DecryptError {
+    #[error("the session_key is not 16 bytes in base64")]
+    SessionKey,
+    #[error("the iv is not 16 bytes in base64")]
+    Iv,
+    #[error(
+        "the encrypted data is not whole blocks in base64, or was made with another session_key"
+    )]
+    Cipher,
+    #[error("the decrypted text is not a JSON object")]
+    NotAnObject,
+    #[error("the watermark names another app")]
+    Watermark,
+    #[error("the data names another user")]
+    OtherUser,
+}
+
+/// A decrypted JSON object, as WeChat wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenData(String);
+
+impl OpenData {
+    /// Decrypts `encrypted` and checks that it is an object for this app.
+    ///
+    /// All three texts are base64 and read leniently. Without an `iv`, or with the word `old` in
+    /// its place, the session key is the iv, as in the mini programs of 2016.
+    ///
+    /// # Errors
+    ///
+    /// [`DecryptError`], of which a client may not learn more than that it happened.
+    pub fn decrypt(
+        session_key: &str,
+        encrypted: &str,
+        iv: Option<&str>,
+        appid: &str,
+    ) -> Result<Self, DecryptError> {
+        let key: [u8; 16] =
+            decode_base64(session_key).try_into().map_err(|_| DecryptError::SessionKey)?;
+        let iv: [u8; 16] = match iv {
+            None | Some("old") => key,
+            Some(iv) => decode_base64(iv).try_into().map_err(|_| DecryptError::Iv)?,
+        };
+        let mut data = decode_base64(encrypted);
+        let length = cbc::Decryptor::<Aes128>::new(&key.into(), &iv.into())
+            .decrypt_padded::<Pkcs7>(&mut data)
+            .map_err(|_| DecryptError::Cipher)?
+            .len();
+        data.truncate(length);
+        let text = String::from_utf8(data).map_err(|_| DecryptError::NotAnObject)?;
+        let object = Value::parse(text.as_bytes()).map_err(|_| DecryptError::NotAnObject)?;
+        if !object.is_object() {
+            return Err(DecryptError::NotAnObject);
+        }
+        let marked = object.get("watermark").and_then(|watermark| watermark.get("appid"));
+        if marked.and_then(Value::as_str).as_deref() != Some(appid) {
+            return Err(DecryptError::Watermark);
+        }
+        Ok(Self(text))
+    }
+
+    /// Checks that an openId or unionId inside, where there is one, is the one WeChat gave.
+    ///
+    /// # Errors
+    ///
+    /// [`DecryptError::OtherUser`] when it is not.
+    pub fn belongs_to(&self, open_id: &str, union_id: Option<&str>) -> Result<(), DecryptError> {
+        let object = Value::parse(self.0.as_bytes()).map_err(|_| DecryptError::NotAnObject)?;
+        let differs = |name, expected: &str| {
+            object.get(name).is_some_and(|inside| inside.as_str().as_deref() != Some(expected))
+        };
+        if differs("openId", open_id) || union_id.is_some_and(|id| differs("unionId", id)) {
+            return Err(DecryptError::OtherUser);
+        }
+        Ok(())
+    }
+
+    /// The object's text.
+    #[must_use]
+    pub fn into_text(self) -> String {
+        self.0
+    }
+}
+
+/// Encrypts as a phone does; the simulator's half of [`OpenData::decrypt`].
+#[must_use]
+pub fn encrypt(key: [u8; 16], iv: [u8; 16], plaintext: &[u8]) -> String {
+    let sealed = cbc::Encryptor::<Aes128>::new(&key.into(), &iv.into())
+        .encrypt_padded_vec::<Pkcs7>(plaintext);
+    base64::prelude::BASE64_STANDARD.encode(sealed)
+}
+
+/// Adds `openId`, and `unionId` where WeChat gave one, to a profile that has none, at its end.
+///
+/// Data of `wx.getUserProfile` names no user, but the server SDKs look for `openId`.
+#[must_use]
+pub fn with_identity(profile: String, open_id: &str, union_id: Option<&str>) -> String {
+    let Ok(object) = Value::parse(profile.as_bytes()) else { return profile };
+    let missing = [("openId", Some(open_id)), ("unionId", union_id)]
+        .into_iter()
+        .filter_map(|(name, id)| Some((name, id?)))
+        .filter(|(name, _)| object.get(name).is_none());
+    let mut separator = if object.members().next().is_some() { "," } else { "" };
+    let mut added = String::new();
+    for (name, id) in missing {
+        added.push_str(separator);
+        separator = ",";
+        json::push_string(&mut added, name);
+        added.push(':');
+        json::push_string(&mut added, id);
+    }
+    let mut profile = profile;
+    if let Some(end) = profile.rfind('}') {
+        profile.insert_str(end, &added);
+    }
+    profile
+}
+
+/// The profile of a user who never showed one. `gender` is there because the C# SDK needs it.
+#[must_use]
+pub fn minimal_profile(open_id: &str) -> String {
+    let mut profile = String::from(r#"{"openId":"#);
+    json::push_string(&mut profile, open_id);
+    profile.push_str(
+        r#","nickName":"","gender":0,"language":"","city":"","province":"","country":"","avatarUrl":""}"#,
+    );
+    profile
+}
+
+/// Decodes base64 as PHP does: padding and foreign characters do not count, and a space stands
+/// for the `+` that form decoding turned into one.
+fn decode_base64(text: &str) -> Vec<u8> {
+    let mut symbols: Vec<u8> = text
+        .bytes()
+        .map(|byte| if byte == b' ' { b'+' } else { byte })
+        .filter(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
+        .collect();
+    if symbols.len() % 4 == 1 {
+        // Six bits are no byte.
+        symbols.pop();
+    }
+    LENIENT.decode(symbols).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use sha2::Digest as _;
+
+    const APP: &str = "wx4f4bc4dec97d474b";
+    const KEY: &str = "tiihtNczf5v6AKRyjwEUhQ==";
+    const IV: &str = "r7BXXKkLb8qrSNn05n0qiA==";
+    const OFFICIAL: &str = include_str!("../../tests/data/official-vector.txt");
+
+    #[test]
+    fn decrypts_the_official_vector() {
+        let data = OpenData::decrypt(KEY, OFFICIAL, Some(IV), APP).unwrap();
+        data.belongs_to("oGZUI0egBJY1zhBYw2KhdUfwVJJE", None).unwrap();
+        let text = data.into_text();
+        assert_eq!(text.len(), 393);
+        let digest: String = sha2::Sha256::digest(text.as_bytes())
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        assert_eq!(digest, "3237d8a5dbd413523c194882c7156544d8a06e2afcc97383cc300c17bd09391b");
+    }
+
+    #[test]
+    fn reads_base64_as_php_does() {
+        let broken: String = OFFICIAL
+            .trim()
+            .as_bytes()
+            .chunks(60)
+            .flat_map(|line| [line, b"\r\n"].concat())
+            .map(char::from)
+            .collect();
+        let spaced = broken.replace('+', " ").replace('=', "");
+        let data = OpenData::decrypt(KEY.trim_end_matches('='), &spaced, Some(IV), APP).unwrap();
+        assert_eq!(data.into_text().len(), 393);
+    }
+
+    #[test]
+    fn without_an_iv_the_session_key_is_the_iv() {
+        let key = [7; 16];
+        let plain = format!(r#"{{"watermark":{{"appid":"{APP}"}}}}"#);
+        let sealed = encrypt(key, key, plain.as_bytes());
+        let key = base64::prelude::BASE64_STANDARD.encode(key);
+        for iv in [None, Some("old")] {
+            assert_eq!(OpenData::decrypt(&key, &sealed, iv, APP).unwrap().into_text(), plain);
+        }
+        assert_eq!(OpenData::decrypt(&key, &sealed, Some(""), APP), Err(DecryptError::Iv));
+    }
+
+    #[test]
+    fn a_flipped_iv_does_not_change_who_one_is() {
+        let mut iv: Vec<u8> = decode_base64(IV);
+        // The first block is `{"openId":"oGZUI`; its 12th byte is the first of the openId.
+        iv[11] ^= b'o' ^ b'x';
+        let iv = base64::prelude::BASE64_STANDARD.encode(iv);
+        let data = OpenData::decrypt(KEY, OFFICIAL, Some(&iv), APP).unwrap();
+        let verdict = data.belongs_to("oGZUI0egBJY1zhBYw2KhdUfwVJJE", None);
+        assert_eq!(verdict, Err(DecryptError::OtherUser));
+    }
+
+    #[test]
+    fn a_union_id_counts_only_where_wechat_gave_one() {
+        let data = OpenData(r#"{"unionId":"u1"}"#.into());
+        assert_eq!(data.belongs_to("o", None), Ok(()));
+        assert_eq!(data.belongs_to("o", Some("u1")), Ok(()));
+        assert_eq!(data.belongs_to("o", Some("u2")), Err(DecryptError::OtherUser));
+    }
+
+    #[test]
+    fn adds_identity_at_the_end_and_only_once() {
+        let added = with_identity(r#"{"nickName":"a} "} "#.into(), "o\"1", Some("u"));
+        insta::assert_snapshot!(added, @r#"{"nickName":"a} ","openId":"o\"1","unionId":"u"} "#);
+        assert_eq!(with_identity(added.clone(), "other", Some("other")), added);
+        assert_eq!(with_identity("{ }".into(), "o", None), r#"{ "openId":"o"}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_phone_sends_arrives(key: [u8; 16], iv: [u8; 16], name: String) {
+            let plain = serde_json::json!({"name": name, "watermark": {"appid": APP}}).to_string();
+            let [key64, iv64] = [key, iv].map(|b| base64::prelude::BASE64_STANDARD.encode(b));
+            let sealed = encrypt(key, iv, plain.as_bytes());
+            let data = OpenData::decrypt(&key64, &sealed, Some(&iv64), APP).unwrap();
+            prop_assert_eq!(data.into_text(), plain);
+        }
+
+        #[test]
+        fn garbage_is_refused(key: String, data: String, iv: String) {
+            prop_assert!(OpenData::decrypt(&key, &data, Some(&iv), APP).is_err());
+            prop_assert!(OpenData::decrypt(KEY, &data, Some(IV), APP).is_err());
+        }
+
+        #[test]
+        fn lenient_base64_reads_what_strict_does(bytes: Vec<u8>) {
+            prop_assert_eq!(decode_base64(&base64::prelude::BASE64_STANDARD.encode(&bytes)), bytes);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+// Starts and stops the programs under test: `mina-auth simulate` and `mina-auth serve`.
+
+import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const BINARY = resolve(process.env.MINA_AUTH_BIN
+  ?? fileURLToPath(new URL('../../target/debug/mina-auth', import.meta.url)));
+
+const START_LIMIT_MS = 20_000;
+const STOP_LIMIT_MS = 10_000;
+const COMMAND_LIMIT_MS = 10_000;
+
+export const APP = 'wx0123456789abcdef';
+export const OTHER_APP = 'wxfedcba9876543210';
+const SECRET = '0123456789abcdef0123456789abcdef';
+
+// The developer's own settings must not leak into the servers under test.
+const ENV = {
+  ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('MINA_AUTH_'))),
+  MINA_AUTH__LOG__FORMAT: 'json',
+};
+
+// Interrupted tests clean up too: a signal alone would not run the exit listeners.
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
+
+/** Runs both servers on free ports in a directory of their own; `settings` is TOML for `serve`. */
+export async function startServers({ settings = '' } = {}) {
+  const dir = mkdtempSync(join(tmpdir(), 'mina-auth-clients-'));
+  // On exit as well as in `stop`: a failed start or a crashed test leaves nothing behind.
+  const removeDir = () => rmSync(dir, { recursive: true, force: true });
+  process.once('exit', removeDir);
+
+  const apps = [APP, OTHER_APP];
+  const simulator = await launch(dir, 'simulator', [
+    'simulate', '--listen', '127.0.0.1:0', ...apps.flatMap((app) => ['--app', `${app}=${SECRET}`]),
+  ]);
+
+  const config = join(dir, 'mina-auth.toml');
+  writeFileSync(config, `
+[server]
+listen = "127.0.0.1:0"
+
+[storage]
+url = "sqlite:${join(dir, 'x.db')}"
+
+[wechat]
+base_url = "http://${simulator.address}"
+
+[admin]
+listen = "127.0.0.1:0"
+
+[[apps]]
+appid = "${APP}"
+secret = "${SECRET}"
+default = true
+
+[[apps]]
+appid = "${OTHER_APP}"
+secret = "${SECRET}"
+
+${settings}
+`);
+
+  let auth = await launch(dir, 'protocol', ['serve', '--config', config]);
+
+  const simulate = async (path, body) => {
+    const answer = await fetch(`http://${simulator.address}${path}`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    assert.ok(answer.ok, `${path}: HTTP ${answer.status}`);
+    return answer;
+  };
+
+  return {
+    /** The session server's URL for `config.AuthServerUrl`; it changes when the server restarts. */
+    authUrl: (app = '') => `http://${auth.address}/mina_auth/${app}`,
+
+    /** What `wx.login` and `wx.getUserInfo` would give on this person's phone. */
+    wxLogin: async (person = {}) => (await simulate('/sim/login', person)).json(),
+
+    /** Makes the simulated WeChat slow, busy or down; `{}` heals it. */
+    faults: (faults) => simulate('/sim/faults', faults),
+
+    /** Runs a command of the operator, with the configuration of the running server. */
+    command: (...args) =>
+      promisify(execFile)(BINARY, [...args, '--config', config], { cwd: dir, env: ENV, timeout: COMMAND_LIMIT_MS }),
+
+    stopAuth: () => auth.stop(),
+    startAuth: async () => {
+      auth = await launch(dir, 'protocol', ['serve', '--config', config]);
+    },
+
+    stop: async () => {
+      try {
+        await auth.stop();
+      } finally {
+        await simulator.stop();
+        removeDir();
+        process.removeListener('exit', removeDir);
+      }
+    },
+  };
+}
+
+/** Starts one process and returns once it has logged the address of `listener`. */
+async function launch(cwd, listener, args) {
+  const child = spawn(BINARY, args, { cwd, env: ENV, stdio: ['ignore', 'ignore', 'pipe'] });
+  // A server that a failed test left running must not keep the tests from ending, and ends with them.
+  child.unref();
+  child.stderr.unref();
+  const killAtExit = () => child.kill('SIGKILL');
+  process.prependOnceListener('exit', killAtExit);
+
+  const log = [];
+  const listening = new Promise((found) => {
+    createInterface({ input: child.stderr }).on('line', (line) => {
+      log.push(line);
+      const event = parse(line);
+      if (event?.message === 'listening' && event.listener === listener) found(event.address);
+    });
+  });
+  const failure = (what) => new Error(`mina-auth ${args[0]} ${what}\n${log.slice(-20).join('\n')}`);
+
+  // `close` comes after `exit`, when the last line of the log has been read.
+  const ended = once(child, 'close').then(([code, signal]) => {
+    process.removeListener('exit', killAtExit);
+    return code ?? signal;
+  });
+  const startFailed = ended.then(
+    (status) => { throw failure(`ended with ${status} before it listened`); },
+    (cause) => { throw new Error(`cannot run ${BINARY}: build it or set MINA_AUTH_BIN`, { cause }); },
+  );
+
+  const started = Promise.race([listening, startFailed]);
+  const address = await within(START_LIMIT_MS, started, () => failure('did not listen in time'));
+
+  return {
+    address,
+
+    /** Asks the process to end, and checks that it does so in time and cleanly; a second call does nothing more. */
+    stop: async () => {
+      child.kill('SIGTERM');
+      const status = await within(STOP_LIMIT_MS, ended, () => failure('did not end in time'));
+      if (status !== 0) throw failure(`ended with ${status}`);
+    },
+  };
+}
+
+function parse(line) {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return null; // no log event: a panic, for one
+  }
+}
+
+async function within(milliseconds, promise, failure) {
+  let timer;
+  const limit = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(failure()), milliseconds);
+  });
+  try {
+    return await Promise.race([promise, limit]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
