@@ -110,7 +110,9 @@ pub async fn serve(
     stop.await;
     info!("stopping: finishing open requests");
     stopping.send_replace(true);
-    let joined = tokio::task::spawn_blocking(|| threads.into_iter().try_for_each(|t| t.join()));
+    let joined = tokio::task::spawn_blocking(|| {
+        threads.into_iter().try_for_each(std::thread::JoinHandle::join)
+    });
     if joined.await?.is_err() {
         error!("a listener thread panicked");
     }

@@ -2,5 +2,5 @@
 
 pub mod client;
 pub mod open_data;
-#[path = "/tmp/simstub.rs"]
+
 pub mod simulator;

@@ -10,6 +10,7 @@ mod people;
 mod phone;
 mod recent;
 
+use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -70,7 +71,15 @@ impl Simulator {
     }
 
     /// Answers on `listener` until `stop` is done, then finishes the requests that are open.
-    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    ///
+    /// When requests are still open a good minute after the stop; their connections live on.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()>,
+    ) -> io::Result<()> {
         let router = TowerToHyperService::new(self.router());
         let service = service_fn(move |request| answer_or_drop(router.clone(), request));
         let connections = GracefulShutdown::new();
@@ -91,7 +100,7 @@ impl Simulator {
             tokio::spawn(connections.watch(connection));
         }
         drop(listener);
-        let _ = timeout(STOP_PATIENCE, connections.shutdown()).await;
+        Ok(timeout(STOP_PATIENCE, connections.shutdown()).await?)
     }
 
     fn router(self) -> Router {
@@ -246,7 +255,7 @@ mod tests {
     struct Server {
         address: SocketAddr,
         stop: oneshot::Sender<()>,
-        stopped: JoinHandle<()>,
+        stopped: JoinHandle<io::Result<()>>,
     }
 
     impl Server {
@@ -396,6 +405,6 @@ mod tests {
         let mut second = String::new();
         stream.read_to_string(&mut second).await.unwrap();
         assert!(second.contains("41002"), "{second}");
-        server.stopped.await.unwrap();
+        server.stopped.await.unwrap().unwrap();
     }
 }
