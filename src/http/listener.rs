@@ -123,6 +123,8 @@ async fn accept(
             async move { Ok::<_, Infallible>(endpoint.answer(peer, request).await) }
         });
         let connection = http1::Builder::new()
+            // An answer is small: copied together, head and body are one plain write.
+            .writev(false)
             .timer(TokioTimer::new())
             .header_read_timeout(IDLE_TIMEOUT)
             .serve_connection(TokioIo::new(stream), service);
