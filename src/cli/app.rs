@@ -37,7 +37,8 @@ pub enum Command {
 pub struct Add {
     /// The mini program's appid, `wx` and 16 hex digits
     appid: String,
-    /// The file that holds the AppSecret; without it the secret is read from standard input
+    /// The file that holds the AppSecret; without it the secret is read from standard input. An
+    /// app that is known keeps its secret when none is given
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
     /// Days that a session lives from the login [default: 30, or as it was]
@@ -55,7 +56,7 @@ pub fn run(command: Command, config: &Config) -> Result<()> {
     let opener = if matches!(command, Command::Add(_)) { Opener::Creating } else { Opener::Using };
     let store = store::open(&config.storage.url, opener)?;
     match command {
-        Command::Add(add) => add.run(&*store),
+        Command::Add(add) => add.run(&*store, config),
         Command::List { json } => {
             let apps = block_on(async { Ok(store.apps().await?) })?;
             print(&apps, json)
@@ -75,7 +76,7 @@ pub fn run(command: Command, config: &Config) -> Result<()> {
 }
 
 impl Add {
-    fn run(self, store: &dyn Store) -> Result<()> {
+    fn run(self, store: &dyn Store, config: &Config) -> Result<()> {
         let appid = AppId::from(self.appid.trim());
         ensure!(!appid.as_str().is_empty(), "the appid is empty");
         if !appid.is_well_formed() {
@@ -84,7 +85,7 @@ impl Add {
         let known = find(store, appid.as_str())?;
         let lifetime = known.as_ref().map_or(Lifetime::default(), |app| app.lifetime);
         let app = App {
-            secret: self.secret()?,
+            secret: self.secret(known.as_ref())?,
             lifetime: Lifetime {
                 login_days: self.login_duration.unwrap_or(lifetime.login_days),
                 idle_seconds: self.session_duration.unwrap_or(lifetime.idle_seconds),
@@ -94,24 +95,35 @@ impl Add {
         };
         block_on(async { Ok(store.put_app(&app).await?) })?;
         eprintln!("{} {}", if known.is_some() { "changed" } else { "added" }, app.appid);
+        if config.apps.iter().any(|configured| configured.appid.trim() == app.appid.as_str()) {
+            eprintln!(
+                "warning: `[[apps]]` of the configuration has it too and wins at the next start"
+            );
+        }
         Ok(())
     }
 
-    fn secret(&self) -> Result<SecretString> {
+    /// The secret as given; an app that is known keeps its own when none is.
+    fn secret(&self, known: Option<&App>) -> Result<SecretString> {
         let text = if let Some(file) = &self.secret_file {
             std::fs::read_to_string(file)
                 .with_context(|| format!("`--secret-file`: cannot read `{}`", file.display()))?
         } else {
             if stdin().is_terminal() {
-                eprintln!("type or paste the AppSecret, then press Enter and Ctrl-D:");
+                let or_keep =
+                    if known.is_some() { " (Ctrl-D alone keeps the old one)" } else { "" };
+                eprintln!("paste the AppSecret, then press Enter and Ctrl-D{or_keep}:");
             }
             std::io::read_to_string(stdin()).context("cannot read the secret")?
         };
         let secret = text.trim();
-        ensure!(
-            !secret.is_empty(),
-            "the secret is empty; give it on standard input or with `--secret-file`"
-        );
+        match known {
+            Some(app) if secret.is_empty() => return Ok(app.secret.clone()),
+            _ => ensure!(
+                !secret.is_empty(),
+                "the secret is empty; give it on standard input or with `--secret-file`"
+            ),
+        }
         Ok(secret.into())
     }
 }
@@ -134,14 +146,14 @@ fn print(apps: &[App], json: bool) -> Result<()> {
                 })
             })
             .collect();
-        println!("{}", serde_json::to_string_pretty(&rows)?);
+        say!("{}", serde_json::to_string_pretty(&rows)?)?;
         return Ok(());
     }
-    println!("{:<20} {:>15} {:>18}  DEFAULT", "APPID", "LOGIN (DAYS)", "UNUSED (SECONDS)");
+    say!("{:<20} {:>15} {:>18}  DEFAULT", "APPID", "LOGIN (DAYS)", "UNUSED (SECONDS)")?;
     for app in apps {
         let default = if app.is_default { "yes" } else { "" };
         let Lifetime { login_days, idle_seconds } = app.lifetime;
-        println!("{:<20} {login_days:>15} {idle_seconds:>18}  {default}", app.appid.as_str());
+        say!("{:<20} {login_days:>15} {idle_seconds:>18}  {default}", app.appid.as_str())?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ pub fn run(args: &Args, config: &Config) -> Result<()> {
     let url = &config.storage.url;
     if args.dry_run {
         for step in pending(url)? {
-            println!("{step}");
+            say!("{step}")?;
         }
     } else {
         store::open(url, Opener::Creating)?;
