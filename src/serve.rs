@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{error, info, warn};
 
 use crate::causes::with_causes;
@@ -25,6 +25,9 @@ use crate::wechat::client::{self, Client};
 
 /// How often the change feed is read.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
+
+/// A store that takes longer than this to tell what changed counts as down.
+const FOLLOW_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often last visits that are waiting are written.
 const VISITS_EVERY: Duration = Duration::from_secs(1);
@@ -179,18 +182,24 @@ async fn follow_changes(operations: Arc<Operations>) {
     let mut down = false;
     loop {
         ticks.tick().await;
-        let followed = operations.store().follow(clock::now()).await;
-        match &followed {
-            Err(error) if !down => {
-                error!(
-                    cause = with_causes(error),
-                    "the store cannot be read; known sessions check out for `cache.max_stale`"
-                );
+        let following = operations.store().follow(clock::now());
+        let problem = match timeout(FOLLOW_TIMEOUT, following).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(with_causes(&error)),
+            Err(_) => {
+                operations.store().miss();
+                Some("it does not answer".to_owned())
             }
-            Ok(()) if down => info!("the store can be read again"),
+        };
+        match &problem {
+            Some(cause) if !down => error!(
+                cause,
+                "the store cannot be read; known sessions check out for `cache.max_stale`"
+            ),
+            None if down => info!("the store can be read again"),
             _ => {}
         }
-        down = followed.is_err();
+        down = problem.is_some();
     }
 }
 

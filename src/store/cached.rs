@@ -413,7 +413,8 @@ impl Cached {
         Ok(())
     }
 
-    fn miss(&self) {
+    /// Notes that changes may have been missed: memory is stale until the feed is read again.
+    pub fn miss(&self) {
         self.missed.store(true, Ordering::Relaxed);
     }
 

@@ -184,11 +184,9 @@ mod tests {
         data.belongs_to("oGZUI0egBJY1zhBYw2KhdUfwVJJE", None).unwrap();
         let text = data.into_text();
         assert_eq!(text.len(), 393);
-        let digest: String = sha2::Sha256::digest(text.as_bytes())
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        assert_eq!(digest, "3237d8a5dbd413523c194882c7156544d8a06e2afcc97383cc300c17bd09391b");
+        let digest = bytes::Bytes::copy_from_slice(&sha2::Sha256::digest(&text));
+        let expected = "3237d8a5dbd413523c194882c7156544d8a06e2afcc97383cc300c17bd09391b";
+        assert_eq!(format!("{digest:x}"), expected);
     }
 
     #[test]
