@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use self::import::Imported;
 use self::mysql::MysqlUrl;
 use crate::session::{App, AppId, Lifetime, Login, OpenId, Session, SessionId, SignedIn, Visit};
 
 pub mod cached;
+pub mod import;
 pub mod memory;
 pub mod mysql;
 pub mod sqlite;
@@ -51,6 +53,10 @@ pub trait Store: Send + Sync + 'static {
     /// Looks at one bounded slice of the sessions after `cursor` (0 at first) and deletes those
     /// that have expired.
     async fn purge(&self, expiry: &[Expiry], cursor: i64) -> Result<Purged, StoreError>;
+
+    /// Writes sessions of another database, in the order of their logins, as
+    /// [`Imported::decide`] says; again, if need be.
+    async fn import(&self, sessions: Vec<Session>) -> Result<Vec<Imported>, StoreError>;
 
     /// What changed since the last call, by whichever process.
     async fn changes(&self) -> Result<Changes, StoreError>;

@@ -16,15 +16,18 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use self::events::Place;
 use self::pool::{Failure, Mode, Pool, Work};
 use self::schema::{Found, Php, Tables};
+use super::import::Imported;
 use super::{Change, Changes, Expiry, Purged, Selection, Store, StoreError};
 use crate::session::{App, AppId, Login, Session, SessionId, SignedIn, Visit};
 
 mod error;
 mod events;
+mod import;
 mod pool;
 mod rows;
 mod schema;
 mod sign_in;
+mod source;
 mod time_zone;
 mod url;
 
@@ -32,6 +35,7 @@ mod url;
 mod tests;
 
 pub use self::error::OpenError;
+pub use self::source::{Skip, Source};
 pub use self::time_zone::TimeZone;
 pub use self::url::MysqlUrl;
 
@@ -277,6 +281,16 @@ impl Store for Mysql {
             self.run("pruning the change feed", Mode::Plain, (), events::prune).await?;
         }
         Ok(Purged { removed, next })
+    }
+
+    async fn import(&self, sessions: Vec<Session>) -> Result<Vec<Imported>, StoreError> {
+        let doing = "importing sessions";
+        let mut imported = Vec::with_capacity(sessions.len());
+        for chunk in sessions.chunks(rows::CHUNK) {
+            let chunk = chunk.to_vec();
+            imported.extend(self.run(doing, Mode::Transaction, chunk, import::import).await?);
+        }
+        Ok(imported)
     }
 
     async fn changes(&self) -> Result<Changes, StoreError> {

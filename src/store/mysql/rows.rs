@@ -350,19 +350,36 @@ pub fn apps<'a>(
     context: &'a Context,
     (): &'a (),
 ) -> BoxFuture<'a, sqlx::Result<Vec<App>>> {
-    Box::pin(async move {
-        let sql = on_apps!(
-            context.tables,
+    Box::pin(read_apps(connection, context, true))
+}
+
+/// Reads the apps; `upgraded` tells whether the table has the columns of this program.
+pub async fn read_apps(
+    connection: &mut MySqlConnection,
+    context: &Context,
+    upgraded: bool,
+) -> sqlx::Result<Vec<App>> {
+    let tables = context.tables;
+    let sql = if upgraded {
+        on_apps!(
+            tables,
             "SELECT appid, secret, CAST(login_duration AS SIGNED), \
              CAST(session_duration AS SIGNED), is_default + 0 FROM ",
             ""
-        );
-        let rows = sqlx::query(sql).fetch_all(connection).await?;
-        let mut apps = rows.iter().map(read_app).collect::<Result<Vec<_>, _>>()?;
-        apps.sort_by(|a, b| a.appid.cmp(&b.appid));
-        context.learn_apps(&apps);
-        Ok(apps)
-    })
+        )
+    } else {
+        on_apps!(
+            tables,
+            "SELECT appid, secret, CAST(login_duration AS SIGNED), \
+             CAST(session_duration AS SIGNED), CAST(0 AS SIGNED) FROM ",
+            ""
+        )
+    };
+    let rows = sqlx::query(sql).fetch_all(connection).await?;
+    let mut apps = rows.iter().map(read_app).collect::<Result<Vec<_>, _>>()?;
+    apps.sort_by(|a, b| a.appid.cmp(&b.appid));
+    context.learn_apps(&apps);
+    Ok(apps)
 }
 
 fn read_app(row: &MySqlRow) -> sqlx::Result<App> {

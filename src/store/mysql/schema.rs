@@ -114,6 +114,11 @@ impl Found {
         both.map(|(other, _)| other).collect()
     }
 
+    /// Tells whether the columns and tables of this program are there.
+    pub fn is_upgraded(&self) -> bool {
+        self.steps.contains(&2) && self.steps.contains(&3)
+    }
+
     /// The step that a newer version took.
     pub fn newer(&self) -> Option<usize> {
         self.steps.last().copied().filter(|step| *step > MIGRATIONS.len())
@@ -268,7 +273,7 @@ pub enum Php {
 }
 
 impl Remembered {
-    async fn read(connection: &mut MySqlConnection, found: &Found) -> sqlx::Result<Self> {
+    pub async fn read(connection: &mut MySqlConnection, found: &Found) -> sqlx::Result<Self> {
         let tables = found.tables;
         let mut this = Self::default();
         let sessions = if tables.sessioninfo { "cSessioninfo" } else { "cSessionInfo" };
@@ -304,16 +309,19 @@ impl Remembered {
         Ok(this)
     }
 
+    /// The zone of the datetimes: as the database remembers, or as it is said.
+    pub fn zone(&self, settings: &Settings) -> Result<TimeZone, OpenError> {
+        match (self.time_zone, settings.time_zone) {
+            (Some(known), Some(said)) if known != said => Err(OpenError::OtherZone { known, said }),
+            (Some(zone), _) | (None, Some(zone)) => Ok(zone),
+            (None, None) if self.has_sessions => Err(OpenError::NoZone),
+            (None, None) => Ok(TimeZone::UTC),
+        }
+    }
+
     /// Brings what the database knows and what the configuration says together.
     fn settle(mut self, settings: &Settings) -> Result<Self, OpenError> {
-        self.time_zone = Some(match (self.time_zone, settings.time_zone) {
-            (Some(known), Some(said)) if known != said => {
-                return Err(OpenError::OtherZone { known, said });
-            }
-            (Some(zone), _) | (None, Some(zone)) => zone,
-            (None, None) if self.has_sessions => return Err(OpenError::NoZone),
-            (None, None) => TimeZone::UTC,
-        });
+        self.time_zone = Some(self.zone(settings)?);
         self.legacy_appid = settings.legacy_appid.clone().or(self.legacy_appid);
         if self.legacy_appid.is_none() {
             match &*self.apps {

@@ -11,7 +11,7 @@ use super::pool::{Failure, Mode};
 use super::rows::{self, PhpColumns, Stored, read_user};
 use super::schema::on_sessions;
 use super::{Context, Inner, events};
-use crate::session::{AppId, Login, SignedIn, User};
+use crate::session::{AppId, Login, Session, SignedIn, User};
 
 /// How many logins share one transaction at the most.
 const MAX_BATCH: usize = 100;
@@ -87,7 +87,7 @@ async fn sign_in(
     login: &Login,
 ) -> sqlx::Result<SignedIn> {
     let own = lock_user(connection, &login.appid, login.open_id.as_str()).await?;
-    let stored = sessions(connection, context, login).await?;
+    let stored = sessions(connection, context, &login.appid, login.open_id.as_str()).await?;
     let newest = stored.first();
     let known = match (own, newest) {
         // The PHP server wrote last: it has the newer profile and key.
@@ -171,21 +171,22 @@ pub async fn put_user(
 }
 
 /// The user's sessions, newest login first, locked.
-async fn sessions(
+pub async fn sessions(
     connection: &mut MySqlConnection,
     context: &Context,
-    login: &Login,
+    appid: &AppId,
+    open_id: &str,
 ) -> sqlx::Result<Vec<Stored>> {
     let sql = rows::select_sessions!(
         context.tables,
         "WHERE s.open_id = ? AND CAST(s.open_id AS BINARY) = ? AND s.appid IN (?, ?) \
          ORDER BY s.create_time DESC, s.id DESC FOR UPDATE"
     );
-    let [own, legacy] = rows::appids(&login.appid, context);
+    let [own, legacy] = rows::appids(appid, context);
     let rows = sqlx::query(sql)
         .bind(context.legacy_text())
-        .bind(login.open_id.as_str())
-        .bind(login.open_id.as_str().as_bytes())
+        .bind(open_id)
+        .bind(open_id.as_bytes())
         .bind(own)
         .bind(legacy)
         .fetch_all(connection)
@@ -201,10 +202,30 @@ async fn write_session(
     user: &User,
     renewed: Option<&Stored>,
 ) -> sqlx::Result<()> {
-    let php = PhpColumns::of(user, login.open_id.as_str(), context);
-    let now = context.time_zone.local(login.now);
-    let skey = login.skey.as_str();
-    if let Some(renewed) = renewed {
+    let session = Session {
+        id: login.new_id.clone(),
+        skey: login.skey.clone(),
+        appid: login.appid.clone(),
+        open_id: login.open_id.clone(),
+        created: login.now,
+        last_visit: login.now,
+        user: user.clone(),
+    };
+    put_session(connection, context, &session, renewed.map(|renewed| renewed.row)).await
+}
+
+/// Writes a session into a row that there is, or into a new one.
+pub async fn put_session(
+    connection: &mut MySqlConnection,
+    context: &Context,
+    session: &Session,
+    row: Option<i64>,
+) -> sqlx::Result<()> {
+    let php = PhpColumns::of(&session.user, session.open_id.as_str(), context);
+    let created = context.time_zone.local(session.created);
+    let last_visit = context.time_zone.local(session.last_visit);
+    let (skey, appid) = (session.skey.as_str(), session.appid.as_str());
+    if let Some(row) = row {
         let sql = on_sessions!(
             context.tables,
             "UPDATE ",
@@ -213,9 +234,9 @@ async fn write_session(
              last_visit_time = TIMESTAMP'1970-01-01 00:00:00' + INTERVAL ? SECOND, \
              appid = ?, session_key = ?, user_info = ? WHERE id = ?"
         );
-        let query = sqlx::query(sql).bind(skey).bind(skey).bind(now).bind(now);
-        let query = query.bind(login.appid.as_str()).bind(php.session_key).bind(php.user_info);
-        return query.bind(renewed.row).execute(connection).await.map(drop);
+        let query = sqlx::query(sql).bind(skey).bind(skey).bind(created).bind(last_visit);
+        let query = query.bind(appid).bind(php.session_key).bind(php.user_info).bind(row);
+        return query.execute(connection).await.map(drop);
     }
     let sql = on_sessions!(
         context.tables,
@@ -224,7 +245,7 @@ async fn write_session(
          user_info) VALUES (?, ?, ?, TIMESTAMP'1970-01-01 00:00:00' + INTERVAL ? SECOND, \
          TIMESTAMP'1970-01-01 00:00:00' + INTERVAL ? SECOND, ?, ?, ?, ?)"
     );
-    let query = sqlx::query(sql).bind(login.new_id.as_str()).bind(skey).bind(skey);
-    let query = query.bind(now).bind(now).bind(login.appid.as_str()).bind(login.open_id.as_str());
+    let query = sqlx::query(sql).bind(session.id.as_str()).bind(skey).bind(skey);
+    let query = query.bind(created).bind(last_visit).bind(appid).bind(session.open_id.as_str());
     query.bind(php.session_key).bind(php.user_info).execute(connection).await.map(drop)
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use tokio::sync::{Notify, Semaphore};
 
 use super::*;
+use crate::store::import::Imported;
 
 struct Nodes {
     a: Arc<Cached>,
@@ -174,6 +175,10 @@ impl Store for Pausing {
 
     async fn purge(&self, expiry: &[Expiry], cursor: i64) -> Result<Purged, StoreError> {
         self.inner.purge(expiry, cursor).await
+    }
+
+    async fn import(&self, sessions: Vec<Session>) -> Result<Vec<Imported>, StoreError> {
+        self.inner.import(sessions).await
     }
 
     async fn changes(&self) -> Result<Changes, StoreError> {
