@@ -2,10 +2,22 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Seconds since the epoch.
+/// What the wall clock says.
 #[expect(clippy::disallowed_methods, reason = "time is read here and passed on as an argument")]
 #[must_use]
-pub fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+pub fn wall() -> SystemTime {
+    SystemTime::now()
+}
+
+/// An instant in seconds since the epoch.
+#[must_use]
+pub fn seconds(at: SystemTime) -> i64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Seconds since the epoch, now.
+#[must_use]
+pub fn now() -> i64 {
+    seconds(wall())
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::session::{App, Lifetime};
 use crate::store::{self, StorageUrl, mysql};
+use crate::telemetry::Log;
 
 /// The reference of all settings, and their defaults.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -117,30 +118,6 @@ pub struct Admin {
     pub token: Hidden,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Log {
-    pub level: Level,
-    pub format: LogFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    Error,
-    Warn,
-    Info,
-    Debug,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    Auto,
-    Human,
-    Json,
 }
 
 /// A configuration that cannot be used: which setting, and what would be right.

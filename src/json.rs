@@ -10,6 +10,19 @@ use std::borrow::Cow;
 /// How deep arrays and objects may nest. The contract lets 100 levels pass and refuses 600.
 const MAX_DEPTH: u32 = 256;
 
+/// The bytes that mean nothing but themselves in a string.
+static PLAIN: [bool; 256] = {
+    let mut plain = [true; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        plain[control] = false;
+        control += 1;
+    }
+    plain[b'"' as usize] = false;
+    plain[b'\\' as usize] = false;
+    plain
+};
+
 /// The text is not JSON.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not valid JSON at byte {at}")]
@@ -31,9 +44,22 @@ impl<'a> Value<'a> {
     ///
     /// [`NotJson`] when the bytes are not exactly one JSON value in UTF-8.
     pub fn parse(document: &'a [u8]) -> Result<Self, NotJson> {
+        Self::parse_members(document, |reader, _| reader.value().map(drop))
+    }
+
+    /// Reads a whole document; when it is an object, `member` gets the name of each member and
+    /// reads its value, so that one pass does for several levels.
+    ///
+    /// # Errors
+    ///
+    /// [`NotJson`] when the bytes are not exactly one JSON value in UTF-8.
+    pub fn parse_members(
+        document: &'a [u8],
+        member: impl FnMut(&mut Reader<'a>, &str) -> Result<(), NotJson>,
+    ) -> Result<Self, NotJson> {
         let text = std::str::from_utf8(document).map_err(|e| NotJson { at: e.valid_up_to() })?;
-        let mut reader = Reader::new(text);
-        let value = reader.value()?;
+        let mut reader = Reader { text, at: 0, depth: 0 };
+        let value = reader.members(member)?;
         reader.space();
         if reader.at < text.len() {
             return Err(reader.error());
@@ -77,64 +103,31 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The members of an object in the order they were written, duplicates included; none for
-    /// any other value.
-    #[must_use]
-    pub fn members(self) -> Members<'a> {
-        let mut reader = Reader::new(self.text);
-        if self.is_object() {
-            reader.at = 1;
-        } else {
-            reader.at = self.text.len();
-        }
-        Members { reader }
-    }
-
     /// The member of an object with this name; the last one, when there are several.
     #[must_use]
     pub fn get(self, name: &str) -> Option<Value<'a>> {
-        self.members().filter(|(key, _)| key == name).last().map(|(_, value)| value)
+        let mut found = None;
+        let mut reader = Reader { text: self.text, at: 0, depth: 0 };
+        let read = reader.members(|reader, key| {
+            let value = reader.value()?;
+            if key == name {
+                found = Some(value);
+            }
+            Ok(())
+        });
+        read.ok().and(found)
     }
 }
 
-/// The members of an object; see [`Value::members`].
+/// Reads one value after the other.
 #[derive(Debug)]
-pub struct Members<'a> {
-    reader: Reader<'a>,
-}
-
-impl<'a> Iterator for Members<'a> {
-    type Item = (Cow<'a, str>, Value<'a>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        // The text was checked when the object was read, so errors cannot occur here.
-        let reader = &mut self.reader;
-        reader.space();
-        reader.eat(b',');
-        reader.space();
-        if reader.peek()? != b'"' {
-            return None;
-        }
-        let key = reader.string().ok()?;
-        reader.space();
-        reader.eat(b':');
-        let value = reader.value().ok()?;
-        Some((unescape(key), value))
-    }
-}
-
-#[derive(Debug)]
-struct Reader<'a> {
+pub struct Reader<'a> {
     text: &'a str,
     at: usize,
     depth: u32,
 }
 
 impl<'a> Reader<'a> {
-    fn new(text: &'a str) -> Self {
-        Self { text, at: 0, depth: 0 }
-    }
-
     fn error(&self) -> NotJson {
         NotJson { at: self.at }
     }
@@ -155,12 +148,33 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn value(&mut self) -> Result<Value<'a>, NotJson> {
+    /// Reads a value.
+    ///
+    /// # Errors
+    ///
+    /// [`NotJson`] when there is none.
+    pub fn value(&mut self) -> Result<Value<'a>, NotJson> {
+        self.members(|reader, _| reader.value().map(drop))
+    }
+
+    /// Reads a value; when it is an object, `member` gets the name of each member and reads its
+    /// value.
+    ///
+    /// # Errors
+    ///
+    /// [`NotJson`] when there is none, or what `member` returns.
+    pub fn members(
+        &mut self,
+        mut member: impl FnMut(&mut Self, &str) -> Result<(), NotJson>,
+    ) -> Result<Value<'a>, NotJson> {
         self.space();
         let start = self.at;
         match self.peek() {
             Some(b'"') => self.string().map(drop)?,
-            Some(b'{') => self.nested(b'}', Self::member)?,
+            Some(b'{') => self.nested(b'}', |reader| {
+                let key = reader.key()?;
+                member(reader, &key)
+            })?,
             Some(b'[') => self.nested(b']', |reader| reader.value().map(drop))?,
             Some(b'-' | b'0'..=b'9') => self.number()?,
             Some(b't') => self.word("true")?,
@@ -171,21 +185,19 @@ impl<'a> Reader<'a> {
         Ok(Value { text: &self.text[start..self.at] })
     }
 
-    fn member(&mut self) -> Result<(), NotJson> {
+    /// Reads the name of a member and the colon after it.
+    fn key(&mut self) -> Result<Cow<'a, str>, NotJson> {
         self.space();
-        self.string()?;
+        let key = self.string()?;
         self.space();
-        if !self.eat(b':') {
-            return Err(self.error());
-        }
-        self.value().map(drop)
+        if self.eat(b':') { Ok(unescape(key)) } else { Err(self.error()) }
     }
 
     /// Reads the items of an array or object, from its opening bracket to its closing one.
     fn nested(
         &mut self,
         close: u8,
-        item: impl Fn(&mut Self) -> Result<(), NotJson>,
+        mut item: impl FnMut(&mut Self) -> Result<(), NotJson>,
     ) -> Result<(), NotJson> {
         if self.depth == MAX_DEPTH {
             return Err(self.error());
@@ -249,14 +261,16 @@ impl<'a> Reader<'a> {
         }
         let start = self.at;
         loop {
+            let rest = &self.text.as_bytes()[self.at..];
+            let plain = rest.iter().position(|byte| !PLAIN[usize::from(*byte)]);
+            self.at += plain.unwrap_or(rest.len());
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
                     return Ok(&self.text[start..self.at - 1]);
                 }
                 Some(b'\\') => self.escape()?,
-                Some(0..0x20) | None => return Err(self.error()),
-                Some(_) => self.at += 1,
+                _ => return Err(self.error()),
             }
         }
     }
@@ -479,9 +493,7 @@ mod tests {
 
         #[test]
         fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-            if let Ok(value) = Value::parse(&bytes) {
-                value.members().for_each(drop);
-            }
+            let _ = Value::parse(&bytes).map(|value| value.get("a"));
         }
     }
 }

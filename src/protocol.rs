@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use crate::json::{self, Value};
+use crate::json::{self, NotJson, Reader, Value};
 use crate::session::Expired;
 use crate::store::StoreError;
 use crate::store::cached::Known;
@@ -92,84 +92,144 @@ pub type Refused = (Option<Interface>, Failure);
 ///
 /// The [`Failure`] to answer with.
 pub fn parse(body: &[u8]) -> Result<Request<'_>, Refused> {
-    let document = Value::parse(body).map_err(|_| (None, Failure::NotJson))?;
-    let [interface] = pick(document, ["interface"]);
-    let [name, para, outer_appid] =
-        interface.map_or([None; 3], |value| pick(value, ["interfaceName", "para", "appid"]));
+    let Envelope { name, para, appid } =
+        Envelope::read(body).map_err(|NotJson { .. }| (None, Failure::NotJson))?;
     let name = name.ok_or((None, Failure::NoInterfaceName))?;
     let para = para.ok_or((None, Failure::NoPara))?;
     let interface = name
         .as_str()
         .and_then(|name| Interface::named(&name))
         .ok_or((None, Failure::UnknownInterface))?;
-    let request = read_call(interface, para, outer_appid);
+    let request = read_call(interface, &para, appid);
     request.map_err(|failure| (Some(interface), failure))
+}
+
+/// What stands under `interface`, without the nulls.
+#[derive(Default)]
+struct Envelope<'a> {
+    name: Option<Value<'a>>,
+    para: Option<Para<'a>>,
+    appid: Option<Value<'a>>,
+}
+
+impl<'a> Envelope<'a> {
+    /// Reads the whole body in one pass. Of two equal keys the last one wins, so each key begins
+    /// by forgetting what an earlier one brought.
+    fn read(body: &'a [u8]) -> Result<Self, NotJson> {
+        let mut envelope = Self::default();
+        Value::parse_members(body, |reader, key| {
+            if key != "interface" {
+                return reader.value().map(drop);
+            }
+            envelope = Self::default();
+            reader.members(|reader, key| envelope.read_member(reader, key)).map(drop)
+        })?;
+        Ok(envelope)
+    }
+
+    fn read_member(&mut self, reader: &mut Reader<'a>, key: &str) -> Result<(), NotJson> {
+        match key {
+            "interfaceName" => self.name = present(reader.value()?),
+            "appid" => self.appid = present(reader.value()?),
+            "para" => {
+                let mut para = Para::default();
+                let value = reader.members(|reader, key| para.read_member(reader, key))?;
+                self.para = present(value).map(|_| para);
+            }
+            _ => drop(reader.value()?),
+        }
+        Ok(())
+    }
+}
+
+/// The parameters of all interfaces, by the places of their names in [`Para::NAMES`].
+#[derive(Default)]
+struct Para<'a>([Option<Value<'a>>; Para::NAMES.len()]);
+
+impl<'a> Para<'a> {
+    const NAMES: [&'static str; 13] = [
+        "id",
+        "skey",
+        "code",
+        "encrypt_data",
+        "iv",
+        "appid",
+        "secret",
+        "qcloud_appid",
+        "ip",
+        "cdb_ip",
+        "cdb_port",
+        "cdb_user_name",
+        "cdb_pass_wd",
+    ];
+
+    fn read_member(&mut self, reader: &mut Reader<'a>, key: &str) -> Result<(), NotJson> {
+        let value = reader.value()?;
+        if let Some(at) = Self::NAMES.iter().position(|name| *name == key) {
+            self.0[at] = present(value);
+        }
+        Ok(())
+    }
+
+    /// A parameter as text, when it is there.
+    fn optional(&self, name: &'static str) -> Result<Option<Cow<'a, str>>, Failure> {
+        let at = Self::NAMES.iter().position(|known| *known == name);
+        scalar(at.and_then(|at| self.0[at]), name)
+    }
+
+    /// A parameter as text, which must be there.
+    fn needed(&self, name: &'static str) -> Result<Cow<'a, str>, Failure> {
+        self.optional(name)?.ok_or(Failure::Parameter(name))
+    }
+}
+
+fn present(value: Value<'_>) -> Option<Value<'_>> {
+    Some(value).filter(|value| !value.is_null())
+}
+
+fn scalar<'a>(
+    value: Option<Value<'a>>,
+    name: &'static str,
+) -> Result<Option<Cow<'a, str>>, Failure> {
+    value.map(|value| value.as_scalar().ok_or(Failure::Parameter(name))).transpose()
 }
 
 fn read_call<'a>(
     interface: Interface,
-    para: Value<'a>,
+    para: &Para<'a>,
     outer_appid: Option<Value<'a>>,
 ) -> Result<Request<'a>, Failure> {
-    let [id, skey, appid] = pick(para, ["id", "skey", "appid"]);
     let call = match interface {
-        Interface::Auth => Call::Auth { id: needed(id, "id")?, skey: needed(skey, "skey")? },
+        Interface::Auth => Call::Auth { id: para.needed("id")?, skey: para.needed("skey")? },
         Interface::Login => {
-            let [code, encrypted, iv] = pick(para, ["code", "encrypt_data", "iv"]);
-            let code = needed(code, "code")?;
-            let iv = optional(iv, "iv")?;
+            let code = para.needed("code")?;
+            let iv = para.optional("iv")?;
             // Forks of the client SDK sent the word when they had no data.
-            let encrypted = optional(encrypted, "encrypt_data")?
+            let encrypted = para
+                .optional("encrypt_data")?
                 .filter(|encrypted| !encrypted.is_empty() && encrypted != "empty");
             Call::Login { code, data: encrypted.map(|encrypted| Sealed { encrypted, iv }) }
         }
         Interface::Decrypt => {
-            let [encrypted, iv] = pick(para, ["encrypt_data", "iv"]);
-            let [id, skey] = [needed(id, "id")?, needed(skey, "skey")?];
-            let encrypted = needed(encrypted, "encrypt_data")?;
-            Call::Decrypt { id, skey, data: Sealed { encrypted, iv: optional(iv, "iv")? } }
+            let [id, skey] = [para.needed("id")?, para.needed("skey")?];
+            let encrypted = para.needed("encrypt_data")?;
+            Call::Decrypt { id, skey, data: Sealed { encrypted, iv: para.optional("iv")? } }
         }
         Interface::InitData => {
             for name in ["qcloud_appid", "ip", "cdb_ip", "cdb_port", "cdb_user_name", "cdb_pass_wd"]
             {
-                needed(para.get(name), name)?;
+                para.needed(name)?;
             }
-            let [secret] = pick(para, ["secret"]);
-            Call::InitData { appid: needed(appid, "appid")?, secret: needed(secret, "secret")? }
+            Call::InitData { appid: para.needed("appid")?, secret: para.needed("secret")? }
         }
     };
     let appid = match (interface, outer_appid) {
         // Its `appid` is what to set, not whom to ask.
         (Interface::InitData, _) => None,
-        (_, None) => optional(appid, "appid")?,
-        (_, outer) => optional(outer, "appid")?,
+        (_, None) => para.optional("appid")?,
+        (_, outer) => scalar(outer, "appid")?,
     };
     Ok(Request { appid: appid.filter(|appid| !appid.is_empty()), call })
-}
-
-/// The members of an object with these names that are not null, in one pass.
-fn pick<'a, const N: usize>(object: Value<'a>, names: [&str; N]) -> [Option<Value<'a>>; N] {
-    let mut found = [None; N];
-    for (key, value) in object.members() {
-        if let Some(at) = names.iter().position(|name| *name == key) {
-            found[at] = Some(value).filter(|value| !value.is_null());
-        }
-    }
-    found
-}
-
-fn needed<'a>(value: Option<Value<'a>>, name: &'static str) -> Result<Cow<'a, str>, Failure> {
-    optional(value, name)?.ok_or(Failure::Parameter(name))
-}
-
-fn optional<'a>(
-    value: Option<Value<'a>>,
-    name: &'static str,
-) -> Result<Option<Cow<'a, str>>, Failure> {
-    value
-        .filter(|value| !value.is_null())
-        .map(|value| value.as_scalar().ok_or(Failure::Parameter(name)))
-        .transpose()
 }
 
 /// A successful call.

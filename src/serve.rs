@@ -90,7 +90,7 @@ pub async fn serve(
         info!(listener = "protocol", %address, "listening");
     }
     let drain = config.server.drain_timeout.0;
-    let threads = listener::serve(listeners.public, &endpoint, &stopped, drain)?;
+    let threads = listener::serve(listeners.public, &endpoint, &config.log, &stopped, drain)?;
     let mut tasks = JoinSet::new();
     for socket in listeners.admin {
         socket.set_nonblocking(true)?;

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tracing::{error, warn};
 
 use super::mina_auth::MinaAuth;
+use crate::telemetry::{Log, RequestLog};
 
 /// How long a connection may be idle, or take to send a request's head. Longer than the pools of
 /// the server SDKs keep theirs: whoever closes first risks nothing, and that must not be us.
@@ -69,6 +70,7 @@ fn bind_shared(address: SocketAddr) -> io::Result<TcpListener> {
 pub fn serve(
     bound: Vec<Bound>,
     endpoint: &Arc<MinaAuth>,
+    log: &Log,
     stop: &watch::Receiver<bool>,
     drain: Duration,
 ) -> io::Result<Vec<JoinHandle<()>>> {
@@ -78,14 +80,19 @@ pub fn serve(
         .map(|number| {
             let sockets: Vec<_> = addresses.iter_mut().filter_map(Iterator::next).collect();
             let (endpoint, stop) = (Arc::clone(endpoint), stop.clone());
+            let log = Arc::new(RequestLog::new(log));
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             std::thread::Builder::new().name(format!("listener-{number}")).spawn(move || {
                 runtime.block_on(async {
                     let serving = sockets
                         .into_iter()
-                        .map(|socket| accept(socket, Arc::clone(&endpoint), stop.clone(), drain));
-                    futures_util::future::join_all(serving).await;
+                        .map(|socket| accept(socket, &endpoint, &log, stop.clone(), drain));
+                    tokio::select! {
+                        _ = futures_util::future::join_all(serving) => {}
+                        () = log.keep_writing() => {}
+                    }
                 });
+                log.flush();
             })
         })
         .collect()
@@ -93,7 +100,8 @@ pub fn serve(
 
 async fn accept(
     socket: TcpListener,
-    endpoint: Arc<MinaAuth>,
+    endpoint: &Arc<MinaAuth>,
+    log: &Arc<RequestLog>,
     mut stop: watch::Receiver<bool>,
     drain: Duration,
 ) {
@@ -117,12 +125,14 @@ async fn accept(
         };
         // An answer is one write: there is nothing to wait for and merge.
         let _ = stream.set_nodelay(true);
-        let endpoint = Arc::clone(&endpoint);
+        let (endpoint, log) = (Arc::clone(endpoint), Arc::clone(log));
         let service = service_fn(move |request| {
-            let endpoint = Arc::clone(&endpoint);
-            async move { Ok::<_, Infallible>(endpoint.answer(peer, request).await) }
+            let (endpoint, log) = (Arc::clone(&endpoint), Arc::clone(&log));
+            async move { Ok::<_, Infallible>(endpoint.answer(&log, peer, request).await) }
         });
         let connection = http1::Builder::new()
+            // An answer is small: copied together, head and body are one plain write.
+            .writev(false)
             .timer(TokioTimer::new())
             .header_read_timeout(IDLE_TIMEOUT)
             .serve_connection(TokioIo::new(stream), service);

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
@@ -15,10 +15,10 @@ use hyper::{Request, Response, StatusCode};
 use super::answer::Answer;
 use crate::clock;
 use crate::operations::Operations;
-use crate::protocol::{self, Call, Failure, Success};
+use crate::protocol::{self, Call, Failure, Interface, Success};
 use crate::session::{App, Lifetime};
 use crate::store::Store as _;
-use crate::telemetry::{self, Served};
+use crate::telemetry::{RequestLog, Served};
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,8 +39,13 @@ pub struct MinaAuth {
 }
 
 impl MinaAuth {
-    /// Answers a request to the public listener.
-    pub async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Answer> {
+    /// Answers a request to the public listener, and logs it.
+    pub async fn answer(
+        &self,
+        log: &RequestLog,
+        peer: SocketAddr,
+        request: Request<Incoming>,
+    ) -> Response<Answer> {
         let started = Instant::now();
         let (head, body) = request.into_parts();
         let Some(path_appid) = appid_of(head.uri.path()) else {
@@ -53,12 +58,20 @@ impl MinaAuth {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             return response;
         };
-        let local = peer.ip().to_canonical().is_loopback()
-            && !head.headers.contains_key(FORWARDED)
-            && !head.headers.contains_key(X_FORWARDED_FOR);
-        let mut served = Served::new(started);
-        let outcome = self.call(&body, path_appid, local, &mut served).await;
-        respond(outcome, &served)
+        let mut asked = Asked { at: clock::wall(), interface: None, app: None };
+        let outcome = match protocol::parse(&body) {
+            Ok(request) => {
+                asked.interface = Some(request.call.interface());
+                let local = is_local(peer, &head.headers);
+                self.call(request, path_appid, local, &mut asked).await
+            }
+            Err((interface, failure)) => {
+                asked.interface = interface;
+                Err(failure)
+            }
+        };
+        asked.log(log, &outcome, started.elapsed());
+        respond(outcome)
     }
 
     /// Reads a body; `None` when it is too long or too slow.
@@ -92,18 +105,14 @@ impl MinaAuth {
 
     async fn call(
         &self,
-        body: &[u8],
+        request: protocol::Request<'_>,
         path_appid: &str,
         local: bool,
-        served: &mut Served,
+        asked: &mut Asked,
     ) -> Result<Success, Failure> {
-        let request = protocol::parse(body).map_err(|(interface, failure)| {
-            served.interface = interface;
-            failure
-        })?;
-        served.interface = Some(request.call.interface());
-        let now = clock::now();
-        let appid = request.appid.as_deref().or(Some(path_appid).filter(|appid| !appid.is_empty()));
+        let now = clock::seconds(asked.at);
+        let path_appid = Some(path_appid).filter(|appid| !appid.is_empty());
+        let appid = request.appid.as_deref().or(path_appid);
         match request.call {
             Call::Auth { id, skey } => {
                 let checked = match self.operations.check_known(&id, &skey, appid, now) {
@@ -114,7 +123,7 @@ impl MinaAuth {
             }
             Call::Login { code, data } => {
                 let app = self.operations.app(appid).await?;
-                served.app = Some(app.appid.clone());
+                asked.app = Some(Arc::clone(&app));
                 self.operations.login(app, &code, data, now).await.map(Success::LoggedIn)
             }
             Call::Decrypt { id, skey, data } => {
@@ -180,29 +189,44 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Answer> {
     response
 }
 
-/// Turns an outcome into an answer: the one place that logs a request.
-fn respond(outcome: Result<Success, Failure>, served: &Served) -> Response<Answer> {
+/// What the log wants to know of a request.
+struct Asked {
+    at: SystemTime,
+    interface: Option<Interface>,
+    app: Option<Arc<App>>,
+}
+
+impl Asked {
+    fn log(&self, log: &RequestLog, outcome: &Result<Success, Failure>, took: Duration) {
+        let app = match outcome {
+            Ok(Success::Checked(known)) => Some(known.app()),
+            _ => self.app.as_deref(),
+        };
+        log.request(&Served {
+            at: self.at + took,
+            took,
+            interface: self.interface,
+            app: app.map(|app| app.appid.as_str()),
+            failure: outcome.as_ref().err(),
+        });
+    }
+}
+
+/// Tells whether the caller is on this machine, and no proxy is speaking for another one.
+fn is_local(peer: SocketAddr, headers: &HeaderMap) -> bool {
+    peer.ip().to_canonical().is_loopback()
+        && !headers.contains_key(FORWARDED)
+        && !headers.contains_key(X_FORWARDED_FOR)
+}
+
+/// Turns an outcome into an answer.
+fn respond(outcome: Result<Success, Failure>) -> Response<Answer> {
     let answer = match outcome {
-        Ok(Success::Checked(known)) => {
-            telemetry::succeeded(served, Some(&known.app().appid));
-            Answer::checked(known)
-        }
-        Ok(Success::LoggedIn(login)) => {
-            telemetry::succeeded(served, served.app.as_ref());
-            Answer::text(protocol::logged_in(&login))
-        }
-        Ok(Success::Decrypted(object)) => {
-            telemetry::succeeded(served, served.app.as_ref());
-            Answer::text(protocol::decrypted(&object))
-        }
-        Ok(Success::AppSet) => {
-            telemetry::succeeded(served, served.app.as_ref());
-            Answer::text(protocol::app_set())
-        }
-        Err(failure) => {
-            telemetry::failed(served, &failure);
-            Answer::text(protocol::failed(&failure))
-        }
+        Ok(Success::Checked(known)) => Answer::checked(known),
+        Ok(Success::LoggedIn(login)) => Answer::text(protocol::logged_in(&login)),
+        Ok(Success::Decrypted(object)) => Answer::text(protocol::decrypted(&object)),
+        Ok(Success::AppSet) => Answer::text(protocol::app_set()),
+        Err(failure) => Answer::text(protocol::failed(&failure)),
     };
     let mut response = Response::new(answer);
     response.headers_mut().insert(CONTENT_TYPE, JSON);

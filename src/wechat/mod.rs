@@ -2,5 +2,4 @@
 
 pub mod client;
 pub mod open_data;
-
 pub mod simulator;

@@ -124,7 +124,8 @@ pub fn with_identity(profile: String, open_id: &str, union_id: Option<&str>) -> 
         .into_iter()
         .filter_map(|(name, id)| Some((name, id?)))
         .filter(|(name, _)| object.get(name).is_none());
-    let mut separator = if object.members().next().is_some() { "," } else { "" };
+    let is_empty = object.text()[1..].trim_start().starts_with('}');
+    let mut separator = if is_empty { "" } else { "," };
     let mut added = String::new();
     for (name, id) in missing {
         added.push_str(separator);

@@ -30,8 +30,14 @@ pub(super) type Members<'a> = IndexMap<Cow<'a, str>, Cow<'a, str>>;
 
 impl Object {
     pub(super) fn members(&self) -> Members<'_> {
-        let members = Value::parse(self.0.as_bytes()).into_iter().flat_map(Value::members);
-        members.map(|(name, value)| (name, value.text().into())).collect()
+        let mut members = Members::new();
+        // Parsed once already, so it cannot fail.
+        let _ = Value::parse_members(self.0.as_bytes(), |reader, name| {
+            let value = reader.value()?.text();
+            members.insert(name.to_owned().into(), value.into());
+            Ok(())
+        });
+        members
     }
 }
 

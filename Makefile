@@ -1,0 +1,38 @@
+# `make help` lists what one can do here; CI calls these targets and nothing else.
+
+.DEFAULT_GOAL := help
+.PHONY: help dev build test lint fmt bench ci clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 12
+
+dev: ## run a server and a simulated WeChat on this machine
+	cargo run --release -- dev
+
+build: ## build target/release/mina-auth
+	cargo build --release --locked
+
+test: ## run all tests; installs what they need
+	tests/setup.sh
+	cargo test --locked
+	cd tests/clients && npm ci --no-audit --no-fund && npm test
+
+lint: ## check formatting, clippy, the documentation and the dependencies
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --document-private-items
+	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny --log-level error check bans licenses sources
+
+fmt: ## format the code
+	cargo fmt
+
+bench: build ## measure, side by side with nginx and redis (ARGS="--quick" for two minutes)
+	bench/setup.sh
+	node bench/run.mjs --binary target/release/mina-auth $(ARGS)
+
+ci: lint test ## what CI runs
+
+clean: ## remove what was built
+	cargo clean
+	rm -rf tests/clients/node_modules

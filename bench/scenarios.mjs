@@ -1,0 +1,228 @@
+// What is run for the rows. A scenario starts its servers and measures them in turns, so that
+// whatever else the machine does meets all of them alike. It returns, for each of its rows, what
+// was measured in each round: `ours`, and `theirs` where the row compares.
+
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { auth, checkAll, login, probe, steadyLogins } from './client.mjs';
+import { memory, settle } from './measure.mjs';
+import { run } from './processes.mjs';
+import {
+  CONSTANT, WECHAT, configure, startMariadb, startMinaAuth, startNginx, startRedis, userData,
+} from './servers.mjs';
+import { firstSession } from './store.mjs';
+
+const MiB = 1024 * 1024;
+
+/** The scenarios in the order of their running, with the rows that they measure. */
+export const SCENARIOS = [
+  { rows: ['idle'], measure: idle },
+  { rows: ['cpu-hot', 'rate-nginx', 'rate-redis', 'p99'], measure: hotSession },
+  { rows: ['connections'], measure: newConnections },
+  { rows: ['p99-logins'], measure: besideLogins },
+  { rows: ['logins-sqlite'], measure: loginsOnSqlite },
+  { rows: ['logins-mariadb'], measure: loginsOnMariadb },
+  { rows: ['memory', 'cpu-random'], measure: cachedSessions },
+  { rows: ['budget'], measure: budget },
+  { rows: ['start', 'stored'], measure: storedSessions },
+];
+
+/** Thrown for a row whose subject this binary does not have yet. */
+export class NotBuilt extends Error {}
+
+async function idle(bench) {
+  const ours = [];
+  for (let i = 0; i < 3; i += 1) {
+    await withServers(async (use) => {
+      const server = await use(mina(bench, { storage: `sqlite:${join(bench.dir, 'idle.db')}` }));
+      await sleep(2000);
+      ours.push(memory(server.pid) / MiB);
+    });
+  }
+  return { idle: { ours } };
+}
+
+async function hotSession(bench) {
+  return withServers(async (use) => {
+    const { turns } = await besideNginx(bench, use, await bench.store(1));
+    const redis = await use(startRedis(bench.dir));
+    const runs = await inTurns(bench, { ...turns, redis: (seconds) => bench.meter.redis(redis, seconds) });
+    const rate = compare(runs, 'rate');
+    return {
+      'cpu-hot': compare(runs, 'cpuMicros'),
+      'rate-nginx': rate,
+      'rate-redis': { ours: rate.ours, theirs: runs.redis },
+      p99: compare(runs, 'p99Millis'),
+    };
+  });
+}
+
+async function newConnections(bench) {
+  return withServers(async (use) => {
+    const { turns } = await besideNginx(bench, use, await bench.store(1), { close: true });
+    return { connections: compare(await inTurns(bench, turns), 'rate') };
+  });
+}
+
+async function besideLogins(bench) {
+  return withServers(async (use) => {
+    const wechat = await use(startNginx(bench.dir, WECHAT));
+    const { server, turns } = await besideNginx(bench, use, await bench.store(1), { wechatPort: wechat.port });
+    const ours = async (seconds, run) => {
+      const logins = steadyLogins(server.port, 200, run, userData());
+      try {
+        return await turns.ours(seconds);
+      } finally {
+        await logins.stop();
+      }
+    };
+    // Nothing runs beside nginx: the logins may slow the checks down by so much and no more.
+    const runs = await inTurns(bench, { ours, nginx: turns.nginx });
+    return { 'p99-logins': compare(runs, 'p99Millis') };
+  });
+}
+
+async function loginsOnSqlite(bench) {
+  return { 'logins-sqlite': await logins(bench, `sqlite:${join(bench.dir, 'logins.db')}`) };
+}
+
+async function loginsOnMariadb(bench) {
+  const config = configure(bench.dir, { storage: 'mysql://user@127.0.0.1/name' });
+  await run(bench.binary, ['config', 'show', '--config', config]).catch(() => {
+    throw new NotBuilt('`storage.url` takes no mysql:// yet');
+  });
+  return withServers(async (use) => {
+    const mariadb = await use(startMariadb(bench.dir));
+    return { 'logins-mariadb': await logins(bench, mariadb.url) };
+  });
+}
+
+/** New users logging in, with nginx as WeChat. */
+async function logins(bench, storage) {
+  return withServers(async (use) => {
+    const wechat = await use(startNginx(bench.dir, WECHAT));
+    const server = await use(mina(bench, { storage, wechatPort: wechat.port }));
+    const { bytes } = await right(server.port, login('o'.padEnd(28, '0'), userData()));
+    const body = login('CODE', userData());
+    const runs = await inTurns(bench, {
+      ours: (seconds, run) => bench.meter.wrk(server, { kind: ['login', run, body], answerBytes: bytes, seconds }),
+    });
+    return { ours: runs.ours.map((run) => run.rate) };
+  });
+}
+
+async function cachedSessions(bench) {
+  const store = await bench.store(bench.sizes.cached);
+  return withServers(async (use) => {
+    // Twice what the target allows; the default budget is for fewer sessions.
+    const { server, turns } = await besideNginx(bench, use, store, { cacheBytes: 1200 * store.count });
+    const before = memory(server.pid);
+    await checkAll(server.port, store.sessions, store.count);
+    await settle(server);
+    const bytes = (memory(server.pid) - before) / store.count;
+    if (!bench.wanted('cpu-random')) return { memory: { ours: [bytes] } };
+    const runs = await inTurns(bench, turns);
+    return { memory: { ours: [bytes] }, 'cpu-random': compare(runs, 'cpuMicros') };
+  });
+}
+
+async function budget(bench) {
+  const store = await bench.store(bench.sizes.cached);
+  return withServers(async (use) => {
+    const cacheBytes = bench.sizes.budgetMiB * MiB;
+    const server = await use(mina(bench, { storage: store.storage, cacheBytes }));
+    await settle(server);
+    const before = memory(server.pid);
+    await checkAll(server.port, store.sessions, store.count);
+    // The peak: a budget that is kept afterwards only is not kept.
+    const used = memory(server.pid, 'VmHWM') - before;
+    return { budget: { ours: [used / MiB], theirs: [bench.sizes.budgetMiB] } };
+  });
+}
+
+async function storedSessions(bench) {
+  const store = await bench.store(bench.sizes.stored);
+  const session = firstSession(store);
+  // What is measured is the server, not how fast this disk reads.
+  await run('dd', [`if=${store.database}`, 'of=/dev/null', 'bs=1M'], { seconds: 300 });
+  const started = [];
+  for (let i = 0; i < 5; i += 1) {
+    await withServers(async (use) => {
+      const server = await use(mina(bench, { storage: store.storage }));
+      await right(server.port, auth(session));
+      started.push(performance.now() - server.started);
+    });
+  }
+  if (!bench.wanted('stored')) return { start: { ours: started } };
+  return withServers(async (use) => {
+    const server = await use(mina(bench, { storage: store.storage, cacheBytes: MiB }));
+    const { bytes } = await right(server.port, auth(session));
+    const kind = ['auth', store.sessions, store.count];
+    const runs = await inTurns(bench, {
+      ours: (seconds) => bench.meter.wrk(server, { kind, answerBytes: bytes, seconds }),
+    });
+    return { start: { ours: started }, stored: { ours: runs.ours.map((run) => run.rate) } };
+  });
+}
+
+function mina(bench, options) {
+  return startMinaAuth(bench.binary, bench.dir, options);
+}
+
+/**
+ * Starts a server on a store, and nginx with the server's own answer as its constant; both take
+ * turns with the same requests.
+ */
+async function besideNginx(bench, use, store, { close = false, ...options } = {}) {
+  const server = await use(mina(bench, { storage: store.storage, ...options }));
+  const request = auth(firstSession(store));
+  const answer = await right(server.port, request, { close });
+  const nginx = await use(startNginx(bench.dir, CONSTANT(answer.text)));
+  const constant = await right(nginx.port, request, { close });
+  const kind = ['auth', store.sessions, store.count];
+  const turn = (server, { bytes }) => (seconds) =>
+    bench.meter.wrk(server, { kind, close, answerBytes: bytes, seconds });
+  await settle(server);
+  return { server, turns: { ours: turn(server, answer), nginx: turn(nginx, constant) } };
+}
+
+/** Sends a request that must succeed. */
+async function right(port, request, options) {
+  const answer = await probe(port, request, options);
+  if (!answer.text.startsWith('{"returnCode":0,')) throw new Error(`a request failed: ${answer.text}`);
+  return answer;
+}
+
+/**
+ * Takes the turns again and again, after a short one each to warm up, and returns what each gave
+ * in each round.
+ */
+async function inTurns(bench, turns) {
+  const runs = Object.fromEntries(Object.keys(turns).map((name) => [name, []]));
+  for (let round = 0; round <= bench.rounds; round += 1) {
+    for (const [name, turn] of Object.entries(turns)) {
+      const measured = await turn(round === 0 ? 1 : bench.seconds, bench.nextRun());
+      if (round > 0) runs[name].push(measured);
+    }
+  }
+  return runs;
+}
+
+function compare(runs, field) {
+  return { ours: runs.ours.map((run) => run[field]), theirs: runs.nginx.map((run) => run[field]) };
+}
+
+/** Runs `work` with servers that it takes into `use`, and stops them in the end. */
+async function withServers(work) {
+  const servers = [];
+  try {
+    return await work(async (starting) => {
+      const server = await starting;
+      servers.push(server);
+      return server;
+    });
+  } finally {
+    for (const server of servers.reverse()) await server.stop();
+  }
+}

@@ -1,0 +1,112 @@
+//! What a check of a session costs, part by part, and a decryption: `cargo bench`.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use bytes::Buf as _;
+use divan::Bencher;
+use http_body_util::BodyExt as _;
+use mina_auth::http::answer::Answer;
+use mina_auth::protocol;
+use mina_auth::session::{App, Lifetime, Login};
+use mina_auth::store::Store as _;
+use mina_auth::store::cached::{CacheSettings, Cached};
+use mina_auth::store::memory::Memory;
+use mina_auth::wechat::open_data::{self, OpenData};
+
+fn main() {
+    divan::main();
+}
+
+const ID: &str = "ae3abb697e11eea9e5956e814910027f";
+const SKEY: &str = "98cc869d8c3c593ca3b50371be4bd975";
+const APP: &str = "wx0123456789abcdef";
+const PROFILE: &str = r#"{"openId":"oGZUI0egBJY1zhBYw2KhdUfwVJJE","nickName":"Band","gender":1,"language":"zh_CN","city":"Guangzhou","province":"Guangdong","country":"CN","avatarUrl":"http://wx.qlogo.cn/mmopen/vi_32/1vZvI39NWFQ9XM4LtQpFrQJ1xlgZxx3w7bQxKARol6503Iuswjjn6nIGBiaycAjAtpujxyzYsrztuuICqIM5ibXQ/0","watermark":{"timestamp":1477314187,"appid":"wx0123456789abcdef"}}"#;
+
+fn request() -> String {
+    format!(
+        r#"{{"version":1,"componentName":"MA","interface":{{"interfaceName":"qcloud.cam.auth","para":{{"id":"{ID}","skey":"{SKEY}"}}}}}}"#
+    )
+}
+
+/// A cache that knows one session.
+fn cache() -> Cached {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
+    runtime.block_on(async {
+        let settings = CacheSettings { max_bytes: 1 << 20, max_stale: 600, touch_interval: 60 };
+        let store = Arc::new(Memory::default());
+        let cached = Cached::open(store, settings, 0).await.expect("it opens");
+        let app = App {
+            appid: APP.into(),
+            secret: "secret".into(),
+            lifetime: Lifetime::default(),
+            is_default: false,
+        };
+        cached.put_app(&app).await.expect("the app is written");
+        let login = Login {
+            appid: APP.into(),
+            open_id: "oGZUI0egBJY1zhBYw2KhdUfwVJJE".into(),
+            union_id: None,
+            session_key: "tiihtNczf5v6AKRyjwEUhQ==".into(),
+            profile: Some(PROFILE.into()),
+            new_id: ID.into(),
+            skey: SKEY.into(),
+            now: 0,
+            per_user: 1,
+        };
+        cached.sign_in(login).await.expect("the login is written");
+        cached.load(ID).await.expect("it is read").expect("it is there");
+        cached
+    })
+}
+
+#[divan::bench]
+fn parse(bencher: Bencher<'_, '_>) {
+    let request = request();
+    bencher.bench(|| protocol::parse(black_box(request.as_bytes())).is_ok());
+}
+
+#[divan::bench]
+fn look_up(bencher: Bencher<'_, '_>) {
+    let cache = cache();
+    bencher.bench(|| cache.known(black_box(ID), 1));
+}
+
+#[divan::bench]
+fn compare_and_visit(bencher: Bencher<'_, '_>) {
+    let cache = cache();
+    let known = cache.known(ID, 1).expect("it is known");
+    bencher.bench(|| {
+        let valid = known.proves(black_box(SKEY)) && known.expired(1).is_none();
+        cache.visited(&known, 1);
+        valid
+    });
+}
+
+#[divan::bench]
+fn answer(bencher: Bencher<'_, '_>) {
+    let cache = cache();
+    let known = cache.known(ID, 1).expect("it is known");
+    bencher.bench_local(|| {
+        let mut body = Answer::checked(Arc::clone(&known));
+        let frame = futures_util::FutureExt::now_or_never(body.frame());
+        let mut text = frame.flatten().and_then(Result::ok).and_then(|f| f.into_data().ok());
+        let mut sent = Vec::with_capacity(1024);
+        while let Some(text) = text.as_mut().filter(|text| text.has_remaining()) {
+            let chunk = text.chunk();
+            sent.extend_from_slice(chunk);
+            let length = chunk.len();
+            text.advance(length);
+        }
+        sent
+    });
+}
+
+#[divan::bench]
+fn decrypt(bencher: Bencher<'_, '_>) {
+    let sealed = open_data::encrypt([7; 16], [9; 16], PROFILE.as_bytes());
+    let key = "BwcHBwcHBwcHBwcHBwcHBw==";
+    let iv = "CQkJCQkJCQkJCQkJCQkJCQ==";
+    assert!(OpenData::decrypt(key, &sealed, Some(iv), APP).is_ok());
+    bencher.bench(|| OpenData::decrypt(black_box(key), &sealed, Some(iv), APP).is_ok());
+}

@@ -1,0 +1,19 @@
+//! Whole-server tests: the real binary, real sockets, a WeChat of the tests' own or the simulator.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test, and says where")]
+
+mod apps;
+mod bad_config;
+mod cli;
+mod conformance;
+mod dev;
+mod durability;
+mod endpoint;
+mod expiry;
+mod health;
+mod initdata;
+mod logins;
+mod secrets;
+mod shutdown;
+mod support;
+mod wechat;

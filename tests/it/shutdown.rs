@@ -1,0 +1,96 @@
+//! SIGTERM: what was begun is finished, nothing new is begun, and the program ends.
+
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mina_auth::clock;
+
+use crate::support::{Gate, PATIENCE, Reply, Setup, WeChat, eventually, http};
+
+/// A WeChat that answers the code `slow` once the gate is open.
+fn wechat_behind(gate: &Gate) -> WeChat {
+    let gate = gate.clone();
+    WeChat::start(move |question| {
+        if question.code() == "slow" {
+            gate.pass();
+        }
+        Reply::person(question.code())
+    })
+}
+
+#[test]
+fn an_open_request_is_answered_and_new_connections_are_refused() {
+    let gate = Gate::default();
+    let wechat = wechat_behind(&gate);
+    let setup = Setup::new(wechat.address);
+    let mut server = setup.serve();
+    thread::scope(|scope| {
+        let slow = scope.spawn(|| server.log_in("slow"));
+        wechat.wait_for_questions(1);
+        server.program.signal("TERM");
+        let refused = || TcpStream::connect(server.address).is_err().then_some(());
+        eventually(PATIENCE, "new connections are refused", refused);
+        gate.open();
+        assert_eq!(slow.join().unwrap().line(), "0 NEW_SESSION_SUCCESS");
+    });
+    assert_eq!(server.program.wait().code(), Some(0));
+    let sessions = setup.sessions(&[]);
+    assert_eq!(sessions[0]["openid"], "slow");
+}
+
+#[test]
+fn last_visits_are_written() {
+    let wechat = WeChat::of_anybody();
+    let setup = Setup::new(wechat.address);
+    let server = setup.serve();
+    let session = server.session("person");
+    let logged_in = clock::now();
+    eventually(PATIENCE, "the second is over", || (clock::now() > logged_in).then_some(()));
+    assert_eq!(server.check(&session).code, 0);
+    server.stop();
+    let stored = &setup.sessions(&["--id", &session.id])[0];
+    let [created, last_visit] = ["created", "last_visit"].map(|name| stored[name].as_str());
+    assert!(created < last_visit, "{stored}");
+}
+
+#[test]
+fn a_request_that_never_ends_is_cut_off_after_the_drain_timeout() {
+    let wechat = wechat_behind(&Gate::default());
+    let setup = Setup::new(wechat.address)
+        .with("wechat.timeout = \"30s\"\nserver.drain_timeout = \"500ms\"");
+    let mut server = setup.serve();
+    let body = r#"{"interface":{"interfaceName":"qcloud.cam.id_skey","para":{"code":"slow"}}}"#;
+    let mut connection = http::Connection::open(server.address);
+    connection.send(http::request("POST", "/mina_auth/", &[], body.as_bytes()));
+    wechat.wait_for_questions(1);
+    let asked = Instant::now();
+    server.program.signal("TERM");
+    assert_eq!(server.program.wait().code(), Some(0));
+    // A login gives up after ten seconds by itself.
+    assert!(asked.elapsed() < Duration::from_secs(8));
+    assert!(connection.is_closed());
+    server.program.stderr.wait_for_text("server.drain_timeout");
+}
+
+#[test]
+fn an_idle_connection_does_not_hold_up_the_end() {
+    let wechat = WeChat::of_anybody();
+    let mut server = Setup::new(wechat.address).serve();
+    let mut connection = http::Connection::open(server.address);
+    assert_eq!(connection.send(http::request("POST", "/mina_auth/", &[], b"")).read().status, 200);
+    let asked = Instant::now();
+    server.program.signal("INT");
+    assert_eq!(server.program.wait().code(), Some(0));
+    assert!(connection.is_closed());
+    assert!(asked.elapsed() < Duration::from_secs(10), "half the drain timeout");
+}
+
+#[test]
+fn a_signal_right_after_the_start_is_heeded() {
+    let wechat = WeChat::of_anybody();
+    for _ in 0..20 {
+        let server = Setup::new(wechat.address).serve();
+        server.stop();
+    }
+}
