@@ -1,4 +1,7 @@
 //! A MariaDB server of the tests' own: its own data directory, a free port, gone with the tests.
+//! The unit tests of the MySQL store use this file too.
+
+#![expect(dead_code, reason = "the unit tests and the whole-server tests use a part of it each")]
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -108,6 +111,11 @@ impl Mariadb {
         keeper.wait().expect("the keeper ends");
     }
 
+    /// Makes an empty database, for tests that run on no runtime.
+    pub fn database_now(&self) -> Database {
+        block_on(self.database())
+    }
+
     /// Makes an empty database.
     pub async fn database(&self) -> Database {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -146,11 +154,21 @@ impl Database {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.expect(sql);
     }
 
+    /// Runs statements that the test made up, for tests that run on no runtime.
+    pub fn run_now(&self, sql: &str) {
+        block_on(self.run(sql));
+    }
+
     async fn run_outside(&self, sql: &str) {
         let url = format!("mysql://{ACCOUNT}@127.0.0.1:{}/mysql", self.port);
         let mut connection = MySqlConnection::connect(&url).await.expect("it can be reached");
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.expect(sql);
     }
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime can be made").block_on(work)
 }
 
 fn arguments(path: &Path, port: u16) -> Vec<String> {
