@@ -183,7 +183,9 @@ async fn copy(mut source: Source, store: Option<&dyn Store>) -> Result<Summary> 
     };
     let (skipped, ()) = tokio::try_join!(reading, writing)?;
     progress.end();
-    skipped.into_iter().for_each(|skip| summary.skip(skip));
+    for skip in skipped {
+        summary.skip(skip);
+    }
     Ok(summary)
 }
 

@@ -96,7 +96,7 @@ impl Mariadb {
         let started = Instant::now();
         while !greets(self.port) {
             let log = path.join("log");
-            let waited = started.elapsed() < Duration::from_secs(60);
+            let waited = started.elapsed() < Duration::from_mins(1);
             assert!(waited, "{}", std::fs::read_to_string(log).unwrap_or_default());
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -89,7 +89,7 @@ impl OpenError {
         Self::Right {
             right: first.unwrap_or("ALL").to_owned(),
             database: settings.url.database().to_owned(),
-            sql: pending.iter().map(|sql| format!("{sql};\n")).collect(),
+            sql: pending.join(";\n") + ";\n",
             source,
         }
     }

@@ -134,7 +134,7 @@ impl Place {
 pub fn read<'a>(
     connection: &'a mut MySqlConnection,
     _: &'a Context,
-    place: &'a Option<u64>,
+    (place,): &'a (Option<u64>,),
 ) -> BoxFuture<'a, sqlx::Result<Reading>> {
     Box::pin(async move {
         let ends = sqlx::query("SELECT UNIX_TIMESTAMP(), MIN(id), MAX(id) FROM mina_event")
@@ -143,16 +143,15 @@ pub fn read<'a>(
         let now: i64 = ends.try_get(0)?;
         let (first, last): (Option<u64>, Option<u64>) = (ends.try_get(1)?, ends.try_get(2)?);
         let ends = first.zip(last);
-        let after = match place {
-            Some(place) => *place,
-            None => {
-                let old: Option<u64> =
-                    sqlx::query_scalar("SELECT MAX(id) FROM mina_event WHERE time < ?")
-                        .bind(now - OVERLAP)
-                        .fetch_one(&mut *connection)
-                        .await?;
-                old.unwrap_or_else(|| first.map_or(0, |first| first.saturating_sub(1)))
-            }
+        let after = if let Some(place) = place {
+            *place
+        } else {
+            let old: Option<u64> =
+                sqlx::query_scalar("SELECT MAX(id) FROM mina_event WHERE time < ?")
+                    .bind(now - OVERLAP)
+                    .fetch_one(&mut *connection)
+                    .await?;
+            old.unwrap_or_else(|| first.map_or(0, |first| first.saturating_sub(1)))
         };
         if last.is_none_or(|last| last <= after) {
             return Ok(Reading { after, now, ends, events: Vec::new() });

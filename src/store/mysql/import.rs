@@ -1,5 +1,7 @@
 //! Sessions of another database, into this one.
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 use sqlx::Row as _;
 use sqlx::mysql::MySqlConnection;
@@ -13,7 +15,7 @@ use crate::store::import::{self, Imported};
 pub fn import<'a>(
     connection: &'a mut MySqlConnection,
     context: &'a Context,
-    incoming: &'a Vec<Session>,
+    incoming: &'a Arc<[Session]>,
 ) -> BoxFuture<'a, sqlx::Result<Vec<Imported>>> {
     Box::pin(async move {
         let mut order: Vec<usize> = (0..incoming.len()).collect();

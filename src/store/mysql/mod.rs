@@ -187,13 +187,13 @@ impl Mysql {
     ) -> Result<Option<Vec<Change>>, StoreError> {
         let doing = "reading the change feed";
         if let Some(mut known) = place.take() {
-            let reading = self.run(doing, Mode::Plain, Some(known.next()), events::read).await?;
+            let reading = self.run(doing, Mode::Plain, (Some(known.next()),), events::read).await?;
             if let Some(changes) = known.advance(reading) {
                 *place = Some(known);
                 return Ok(Some(changes));
             }
         }
-        let reading = self.run(doing, Mode::Plain, None, events::read).await?;
+        let reading = self.run(doing, Mode::Plain, (None,), events::read).await?;
         *place = Some(Place::begin(reading));
         Ok(None)
     }
@@ -251,6 +251,7 @@ impl Store for Mysql {
     }
 
     async fn touch(&self, visits: Vec<Visit>) -> Result<(), StoreError> {
+        let visits: Arc<[Visit]> = visits.into();
         self.run("writing last visits", Mode::Plain, visits, rows::touch).await
     }
 
@@ -287,7 +288,7 @@ impl Store for Mysql {
         let doing = "importing sessions";
         let mut imported = Vec::with_capacity(sessions.len());
         for chunk in sessions.chunks(rows::CHUNK) {
-            let chunk = chunk.to_vec();
+            let chunk: Arc<[Session]> = chunk.into();
             imported.extend(self.run(doing, Mode::Transaction, chunk, import::import).await?);
         }
         Ok(imported)

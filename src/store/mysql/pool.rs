@@ -58,7 +58,10 @@ impl Failure {
 
 /// MySQL's number of an error.
 pub fn number(error: &sqlx::Error) -> Option<u16> {
-    error.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>().map(|e| e.number())
+    error
+        .as_database_error()?
+        .try_downcast_ref::<MySqlDatabaseError>()
+        .map(MySqlDatabaseError::number)
 }
 
 /// Tells whether the connection is of no more use: it broke, the server is going down, it cut the
@@ -192,7 +195,7 @@ impl Pool {
 /// Sets a session up: errors rather than values cut short, and no long waits for a lock.
 ///
 /// READ COMMITTED takes no locks on the gaps between rows; where the binary log is written by
-/// statement InnoDB refuses it, and the default, which is right but waits more, stays.
+/// statement the engine refuses it, and the default, which is right but waits more, stays.
 async fn prepare(connection: &mut MySqlConnection) -> sqlx::Result<()> {
     let by_statement: i64 =
         sqlx::query_scalar("SELECT @@log_bin AND @@binlog_format = 'STATEMENT'")

@@ -1,5 +1,7 @@
 //! Sessions and apps in the original tables, read and written.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures_util::future::BoxFuture;
@@ -318,7 +320,7 @@ pub async fn delete(
 pub fn touch<'a>(
     connection: &'a mut MySqlConnection,
     context: &'a Context,
-    visits: &'a Vec<Visit>,
+    visits: &'a Arc<[Visit]>,
 ) -> BoxFuture<'a, sqlx::Result<()>> {
     Box::pin(async move {
         let mut visits: Vec<&Visit> = visits.iter().collect();

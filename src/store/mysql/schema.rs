@@ -211,7 +211,9 @@ async fn migrate_alone(
             Err(error) if matches!(number(&error), Some(1044 | 1142 | 1227 | 1370)) => {
                 return Err(OpenError::right(settings, &pending[at..], error));
             }
-            other => drop(other.map_err(failed)?),
+            other => {
+                other.map_err(failed)?;
+            }
         }
     }
     remembered.write(connection, found.tables).await.map_err(failed)?;

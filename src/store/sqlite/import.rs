@@ -14,10 +14,15 @@ pub fn import(connection: &Connection, session: &Session) -> rusqlite::Result<Im
         .optional()?;
     let (appid, open_id) = (session.appid.as_str(), session.open_id.as_str());
     let user = stored_user(connection, appid, open_id)?;
-    let logins: Vec<i64> = connection
-        .prepare_cached("SELECT create_time FROM cSessionInfo WHERE appid = ? AND open_id = ?")?
-        .query_map([appid, open_id], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
+    // A user who is not known here has no sessions here.
+    let logins: Vec<i64> = if user.is_some() {
+        connection
+            .prepare_cached("SELECT create_time FROM cSessionInfo WHERE appid = ? AND open_id = ?")?
+            .query_map([appid, open_id], |row| row.get(0))?
+            .collect::<Result<_, _>>()?
+    } else {
+        Vec::new()
+    };
     let created = known.map(|(_, created)| created);
     let imported = Imported::decide(session, created, user.is_some(), &logins);
     if imported.brings_user(session, &logins) {
