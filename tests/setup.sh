@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs what the tests need and the machine lacks: a C compiler for the embedded database, curl
-# for the commands that `dev` prints, MariaDB. The tests start a MariaDB of their own; no server of
-# the system is started or used.
+# for the commands that `dev` prints, MariaDB and openssl for its certificate. The tests start a
+# MariaDB of their own; no server of the system is started or used.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/usr/local/sbin
 missing=()
 command -v cc >/dev/null || missing+=(build-essential)
 command -v curl >/dev/null || missing+=(curl)
+command -v openssl >/dev/null || missing+=(openssl)
 command -v mariadbd >/dev/null && command -v mariadb-install-db >/dev/null || missing+=(mariadb-server)
 if [ ${#missing[@]} -gt 0 ]; then
     sudo=$([ "$(id -u)" = 0 ] || echo sudo)

@@ -31,6 +31,7 @@ if [ "$how" != stop ]; then rm -rf "$MINA_TEST_DIRECTORY"; fi
 pub struct Mariadb {
     directory: TempDir,
     port: u16,
+    arguments: Vec<String>,
     keeper: Option<Child>,
 }
 
@@ -60,6 +61,11 @@ impl Mariadb {
 
     /// Starts a server of its own.
     pub fn start() -> Self {
+        Self::start_with(|_| Vec::new())
+    }
+
+    /// Starts a server of its own with the arguments that `more` makes, given the directory.
+    pub fn start_with(more: impl Fn(&Path) -> Vec<String>) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let installed = command("mariadb-install-db")
             .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
@@ -74,7 +80,9 @@ impl Mariadb {
         let free = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
         let port = free.local_addr().expect("it has an address").port();
         drop(free);
-        let mut server = Self { directory, port, keeper: None };
+        let mut arguments = arguments(directory.path(), port);
+        arguments.extend(more(directory.path()));
+        let mut server = Self { directory, port, arguments, keeper: None };
         server.go_on();
         server
     }
@@ -84,7 +92,7 @@ impl Mariadb {
         let path = self.directory.path();
         let keeper = command("sh")
             .args(["-c", KEEPER, "keeper", "mariadbd", "--no-defaults"])
-            .args(arguments(path, self.port))
+            .args(&self.arguments)
             .args(as_root())
             .env("MINA_TEST_DIRECTORY", path)
             .stdin(Stdio::piped())
@@ -109,6 +117,11 @@ impl Mariadb {
             stdin.write_all(b"stop\n").expect("the keeper reads");
         }
         keeper.wait().expect("the keeper ends");
+    }
+
+    /// A file in the server's directory.
+    pub fn file(&self, name: &str) -> String {
+        self.directory.path().join(name).display().to_string()
     }
 
     /// Makes an empty database, for tests that run on no runtime.

@@ -69,8 +69,15 @@ fn a_change_over_and_back_logs_nobody_out() {
     let simulator = Simulator::start();
     let database = Mariadb::shared().database_now();
     database.run_now(&php_tables(10));
-    let setup = on(&database, &simulator);
-    // Step 1: what would be done.
+    let name = &database.name;
+    // An account with the rights that the page names.
+    database.run_now(&format!(
+        "CREATE USER page_{name}@'%' IDENTIFIED BY 'pw';
+         GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER ON {name}.* TO page_{name}@'%'"
+    ));
+    let url = database.url_for(&format!("page_{name}:pw"));
+    let setup = Setup::new(simulator.address).with(&format!("storage.url = \"{url}\""));
+    // What would be done, and then it is done.
     let refusal = setup.run(&["serve"]).failed_in_one_line();
     assert!(refusal.contains("storage.time_zone"), "{refusal}");
     let shared = "storage.time_zone = \"+08:00\"\nstorage.shared_with_php = true\napps = []";
@@ -78,7 +85,8 @@ fn a_change_over_and_back_logs_nobody_out() {
     let sql = setup.run(&["migrate", "--dry-run"]).succeeded().stdout;
     assert!(sql.contains("ALTER TABLE cAppInfo ADD COLUMN"), "{sql}");
     setup.run(&["migrate"]).succeeded();
-    // Step 2: both servers. The PHP server's sessions check out here.
+    setup.run(&["check"]).succeeded();
+    // Both servers side by side. The PHP server's sessions check out here.
     let server = setup.serve();
     for n in 1..=10 {
         assert!(checks_out(&server, &format!("u{n}"), &format!("k{n}")));
@@ -101,7 +109,17 @@ fn a_change_over_and_back_logs_nobody_out() {
     );
     database.run_now(&php);
     server.stop();
-    // Step 3: the PHP server is off for good.
+    // The way back, and every trace removed; and the whole thing once more.
+    database.run_now(
+        "ALTER TABLE cAppInfo DROP COLUMN is_default;
+         ALTER TABLE cSessionInfo DROP COLUMN appid, DROP COLUMN mina_skey;
+         DROP TABLE mina_user, mina_event, mina_setting, mina_migration;",
+    );
+    database.run_now(&php);
+    let server = setup.serve();
+    assert_eq!(server.check(&session).code, 0);
+    server.stop();
+    // The PHP server is off for good.
     let setup = setup.with("storage.shared_with_php = false");
     let refusal = setup.run(&["serve"]).failed_in_one_line();
     assert!(refusal.contains("mina-auth migrate --leave-php"), "{refusal}");
@@ -219,5 +237,25 @@ fn the_password_is_not_shown() {
     for command in [&["config", "show"][..], &["migrate"], &["check"]] {
         let said = format!("{:?}", setup.run(command));
         assert!(!said.contains("cret@") && !said.contains("s%40cret"), "{said}");
+    }
+}
+
+#[test]
+fn what_does_not_go_with_the_php_server_is_refused() {
+    let url = "storage.url = \"mysql://u:p@127.0.0.1:1/cAuth\"\nstorage.shared_with_php = true";
+    let setup = || Setup::new(crate::support::refusing_address()).with(url);
+    let refusal = setup().run(&["serve"]).failed_in_one_line();
+    assert!(refusal.contains("`storage.time_zone`"), "{refusal}");
+    let zone = "storage.time_zone = \"+08:00\"";
+    let other = "apps = [{ appid = \"a\", secret = \"b\" }, { appid = \"c\", secret = \"d\" }]";
+    for (wrong, setting) in [
+        ("sessions.per_user = 2", "`sessions.per_user`"),
+        (other, "`apps`"),
+        ("storage.timeout = \"1m\"", "`storage.timeout`"),
+        ("storage.max_connections = 0", "`storage.max_connections`"),
+        ("storage.time_zone = \"Asia/Shanghai\"", "`storage.time_zone`"),
+    ] {
+        let refusal = setup().with(zone).with(wrong).run(&["serve"]).failed_in_one_line();
+        assert!(refusal.contains(setting), "{refusal}");
     }
 }

@@ -137,9 +137,11 @@ pub fn read<'a>(
     (place,): &'a (Option<u64>,),
 ) -> BoxFuture<'a, sqlx::Result<Reading>> {
     Box::pin(async move {
-        let ends = sqlx::query("SELECT UNIX_TIMESTAMP(), MIN(id), MAX(id) FROM mina_event")
-            .fetch_one(&mut *connection)
-            .await?;
+        let ends = sqlx::query(
+            "SELECT CAST(UNIX_TIMESTAMP() AS SIGNED), MIN(id), MAX(id) FROM mina_event",
+        )
+        .fetch_one(&mut *connection)
+        .await?;
         let now: i64 = ends.try_get(0)?;
         let (first, last): (Option<u64>, Option<u64>) = (ends.try_get(1)?, ends.try_get(2)?);
         let ends = first.zip(last);

@@ -17,6 +17,10 @@ use crate::random;
 /// How often work is done again that another transaction got in the way of.
 const CONTENDED_RETRIES: u32 = 8;
 
+/// How long a connection may be idle: firewalls forget those that say nothing, and then work on
+/// them hangs.
+const MAX_IDLE: Duration = Duration::from_mins(2);
+
 /// Work that the database did not do.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -101,7 +105,8 @@ pub struct Pool {
     options: MySqlConnectOptions,
     timeout: Duration,
     permits: Semaphore,
-    idle: Mutex<Vec<MySqlConnection>>,
+    /// With the instant since when each is idle, the last one used at the end.
+    idle: Mutex<Vec<(MySqlConnection, Instant)>>,
 }
 
 impl Pool {
@@ -180,11 +185,13 @@ impl Pool {
     }
 
     fn take_idle(&self) -> Option<MySqlConnection> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|(_, since)| since.elapsed() < MAX_IDLE);
+        idle.pop().map(|(connection, _)| connection)
     }
 
     fn put_back(&self, connection: MySqlConnection) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((connection, Instant::now()));
     }
 
     fn forget_idle(&self) {
@@ -198,7 +205,7 @@ impl Pool {
 /// statement the engine refuses it, and the default, which is right but waits more, stays.
 async fn prepare(connection: &mut MySqlConnection) -> sqlx::Result<()> {
     let by_statement: i64 =
-        sqlx::query_scalar("SELECT @@log_bin AND @@binlog_format = 'STATEMENT'")
+        sqlx::query_scalar("SELECT CAST(@@log_bin AND @@binlog_format = 'STATEMENT' AS SIGNED)")
             .persistent(false)
             .fetch_one(&mut *connection)
             .await

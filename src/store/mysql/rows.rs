@@ -366,7 +366,7 @@ pub async fn read_apps(
         on_apps!(
             tables,
             "SELECT appid, secret, CAST(login_duration AS SIGNED), \
-             CAST(session_duration AS SIGNED), is_default + 0 FROM ",
+             CAST(session_duration AS SIGNED), CAST(is_default AS SIGNED) FROM ",
             ""
         )
     } else {

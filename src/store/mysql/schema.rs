@@ -171,12 +171,13 @@ pub async fn migrate(
     settings: &Settings,
 ) -> Result<(Tables, Remembered), OpenError> {
     let failed = |source: sqlx::Error| OpenError::database(settings, source);
-    let locked: Option<i64> =
-        sqlx::query_scalar("SELECT GET_LOCK(CONCAT('mina-auth.', LEFT(DATABASE(), 50)), ?)")
-            .bind(LOCK_SECONDS)
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(failed)?;
+    let locked: Option<i64> = sqlx::query_scalar(
+        "SELECT CAST(GET_LOCK(CONCAT('mina-auth.', LEFT(DATABASE(), 50)), ?) AS SIGNED)",
+    )
+    .bind(LOCK_SECONDS)
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(failed)?;
     if locked != Some(1) {
         return Err(OpenError::Locked { seconds: LOCK_SECONDS });
     }

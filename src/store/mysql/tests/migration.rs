@@ -134,3 +134,38 @@ async fn mysql_8_without_tls_is_explained() {
     assert!(error.contains("?ssl-mode=REQUIRED"), "{error}");
     assert!(!error.contains("p4ss"), "{error}");
 }
+
+/// A server with a certificate of its own that takes nobody without TLS.
+fn with_tls() -> Mariadb {
+    Mariadb::start_with(|directory| {
+        let made = std::process::Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
+            .args(["-subj", "/CN=mariadb.test", "-addext", "subjectAltName=IP:127.0.0.1"])
+            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+            .args(["-keyout", "key.pem", "-out", "cert.pem"])
+            .current_dir(directory)
+            .output()
+            .expect("openssl runs; tests/setup.sh installs it");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let file = |name: &str| directory.join(name).display().to_string();
+        let (cert, key) = (file("cert.pem"), file("key.pem"));
+        let required = "--require-secure-transport=ON".to_owned();
+        vec![format!("--ssl-cert={cert}"), format!("--ssl-key={key}"), required]
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_is_used_and_certificates_are_checked() {
+    let server = with_tls();
+    let database = server.database().await;
+    let ca = server.file("cert.pem");
+    for right in ["", "?ssl-mode=REQUIRED", &format!("?ssl-mode=VERIFY_IDENTITY&ssl-ca={ca}")] {
+        let store = open(&settings(&format!("{}{right}", database.url))).await;
+        store.apps().await.expect("apps can be read");
+    }
+    let unknown = settings(&format!("{}?ssl-mode=VERIFY_CA", database.url));
+    assert!(refused(&unknown).await.contains("certificate"), "the issuer is not known");
+    let without = settings(&format!("{}?ssl-mode=DISABLED", database.url));
+    let error = refused(&without).await;
+    assert!(error.contains("Access denied"), "{error}");
+}
