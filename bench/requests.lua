@@ -37,7 +37,7 @@ local function random_auth(path, count)
   local ffi = require("ffi")
   local sessions = map(path, RECORD * count)
   local bytes = #request
-  local buffer = ffi.new("char[?]", bytes, request)
+  local buffer = ffi.new("char[?]", bytes + 1, request) -- a NUL is copied too
   return function()
     local session = sessions + RECORD * math.random(0, count - 1)
     ffi.copy(buffer + id_at, session, HALF)

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use bytes::Buf as _;
+use bytes::Buf;
 use divan::Bencher;
 use http_body_util::BodyExt as _;
 use mina_auth::http::answer::Answer;
@@ -92,7 +92,7 @@ fn answer(bencher: Bencher<'_, '_>) {
         let frame = futures_util::FutureExt::now_or_never(body.frame());
         let mut text = frame.flatten().and_then(Result::ok).and_then(|f| f.into_data().ok());
         let mut sent = Vec::with_capacity(1024);
-        while let Some(text) = text.as_mut().filter(|text| text.has_remaining()) {
+        while let Some(text) = text.as_mut().filter(Buf::has_remaining) {
             let chunk = text.chunk();
             sent.extend_from_slice(chunk);
             let length = chunk.len();

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytesize::ByteSize;
 use config::{Environment, File, FileFormat};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::choices::one_of;
 use crate::session::{App, Lifetime};
 use crate::store::{self, StorageUrl, mysql};
 use crate::telemetry::Log;
@@ -36,7 +36,7 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct Server {
     pub listen: Addresses,
-    pub max_body: ByteSize,
+    pub max_body: Size,
     pub initdata: bool,
     pub drain_timeout: Span,
 }
@@ -56,7 +56,7 @@ pub struct Storage {
 #[serde(deny_unknown_fields)]
 pub struct WeChat {
     pub base_url: String,
-    pub fallback: Vec<String>,
+    pub fallback: Texts,
     pub timeout: Span,
     pub proxy: String,
 }
@@ -98,16 +98,24 @@ pub struct Sessions {
 
 /// When a visit is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String", rename_all = "lowercase")]
 pub enum Touch {
     Batched,
     Sync,
 }
 
+impl TryFrom<String> for Touch {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        one_of(&text, &[("batched", Self::Batched), ("sync", Self::Sync)])
+    }
+}
+
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cache {
-    pub max_bytes: ByteSize,
+    pub max_bytes: Size,
     pub max_stale: Span,
 }
 
@@ -123,13 +131,24 @@ pub struct Admin {
 /// A configuration that cannot be used: which setting, and what would be right.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("the configuration {0}")]
-    Source(config::ConfigError),
+    #[error("the configuration {origin}: {problem}")]
+    Source { origin: String, problem: String },
     #[error("`{setting}`: {problem}")]
     Setting { setting: String, problem: String },
 }
 
 impl ConfigError {
+    /// An error of the `config` crate on one line, without the picture of the place.
+    fn source(origin: String, error: &config::ConfigError) -> Self {
+        let text = error.to_string();
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let problem = match (lines.next(), lines.next_back()) {
+            (Some(first), Some(last)) => format!("{first}: {last}"),
+            (first, _) => first.unwrap_or_default().to_owned(),
+        };
+        Self::Source { origin, problem }
+    }
+
     fn setting(setting: impl Into<String>, problem: impl fmt::Display) -> Self {
         Self::Setting { setting: setting.into(), problem: problem.to_string() }
     }
@@ -143,14 +162,21 @@ impl Config {
     /// [`ConfigError`] names the setting at fault.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         let mut sources = config::Config::builder().add_source(defaults());
+        let mut origin = "of the environment".to_owned();
         if let Some(file) = file {
-            // The format is said outright: a file may have any name.
-            sources = sources.add_source(File::from(file).format(FileFormat::Toml));
+            origin = format!("of `{}` and the environment", file.display());
+            let text = std::fs::read_to_string(file).map_err(|error| ConfigError::Source {
+                origin: format!("file `{}`", file.display()),
+                problem: error.to_string(),
+            })?;
+            sources = sources.add_source(File::from_str(&text, FileFormat::Toml));
         }
         let environment =
             Environment::with_prefix("MINA_AUTH").prefix_separator("__").separator("__");
-        let config = sources.add_source(environment).build().map_err(ConfigError::Source)?;
-        let config: Self = config.try_deserialize().map_err(ConfigError::Source)?;
+        let config = sources.add_source(environment).build();
+        let config: Self = config
+            .and_then(config::Config::try_deserialize)
+            .map_err(|error| ConfigError::source(origin, &error))?;
         config.check()?;
         Ok(config)
     }
@@ -162,7 +188,9 @@ impl Config {
     /// Never, as long as `config.default.toml` is right.
     pub fn defaults() -> Result<Self, ConfigError> {
         let config = config::Config::builder().add_source(defaults()).build();
-        config.and_then(config::Config::try_deserialize).map_err(ConfigError::Source)
+        config
+            .and_then(config::Config::try_deserialize)
+            .map_err(|error| ConfigError::source("of the defaults".to_owned(), &error))
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -266,7 +294,7 @@ impl Config {
     /// When one of them is no URL.
     pub fn wechat_base_urls(&self) -> Result<Vec<reqwest::Url>, ConfigError> {
         let mut urls = vec![http_url("wechat.base_url", &self.wechat.base_url)?];
-        let fallback = self.wechat.fallback.iter().map(|url| http_url("wechat.fallback", url));
+        let fallback = self.wechat.fallback.0.iter().map(|url| http_url("wechat.fallback", url));
         let fallback: Vec<_> = fallback.collect::<Result<_, _>>()?;
         // A base URL of one's own never falls back to WeChat's hosts with somebody's secret.
         if self.wechat.base_url.trim_end_matches('/') == crate::wechat::client::DEFAULT_BASE_URL {
@@ -361,13 +389,10 @@ fn read_secret(setting: &str, file: &Path) -> Result<SecretString, ConfigError> 
 }
 
 fn http_url(setting: &str, text: &str) -> Result<reqwest::Url, ConfigError> {
-    let url: reqwest::Url = text
-        .parse()
-        .map_err(|error| ConfigError::setting(setting, format!("`{text}`: {error}")))?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(ConfigError::setting(setting, "expected http://HOST or https://HOST"));
-    }
-    Ok(url)
+    let is_http = |url: &reqwest::Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    text.parse().ok().filter(is_http).ok_or_else(|| {
+        ConfigError::setting(setting, format!("`{text}`: expected http://HOST or https://HOST"))
+    })
 }
 
 /// One or more addresses: a text (several parted by commas) or a list of texts.
@@ -375,6 +400,22 @@ fn http_url(setting: &str, text: &str) -> Result<reqwest::Url, ConfigError> {
 pub struct Addresses(pub Vec<SocketAddr>);
 
 impl<'de> Deserialize<'de> for Addresses {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let parse = |text: &String| {
+            text.parse().map_err(|_| {
+                let expected = "expected an IP address and port such as 127.0.0.1:8080";
+                serde::de::Error::custom(format!("`{text}`: {expected}"))
+            })
+        };
+        Texts::deserialize(deserializer)?.0.iter().map(parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// One text, several parted by commas, or a list of texts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Texts(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for Texts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
@@ -386,13 +427,32 @@ impl<'de> Deserialize<'de> for Addresses {
             OneOrMore::One(text) => text.split(',').map(str::to_owned).collect(),
             OneOrMore::More(texts) => texts,
         };
-        let parse = |text: &String| {
-            text.trim().parse().map_err(|_| {
-                let expected = "expected an IP address and port such as 127.0.0.1:8080";
-                serde::de::Error::custom(format!("`{text}`: {expected}"))
-            })
-        };
-        texts.iter().map(parse).collect::<Result<Vec<_>, _>>().map(Self)
+        Ok(Self(
+            texts.iter().map(|text| text.trim().to_owned()).filter(|t| !t.is_empty()).collect(),
+        ))
+    }
+}
+
+/// A number of bytes, written "64KiB", "1MiB".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let size = text.parse::<bytesize::ByteSize>();
+        size.map(|size| Self(size.as_u64()))
+            .map_err(|_| serde::de::Error::custom(format!("`{text}` is no size such as \"1MiB\"")))
+    }
+}
+
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+        let whole =
+            units.into_iter().find(|(_, unit)| self.0 >= *unit && self.0.is_multiple_of(*unit));
+        let (name, unit) = whole.unwrap_or(("B", 1));
+        serializer.collect_str(&format_args!("{}{name}", self.0 / unit))
     }
 }
 

@@ -10,18 +10,27 @@ use std::borrow::Cow;
 /// How deep arrays and objects may nest. The contract lets 100 levels pass and refuses 600.
 const MAX_DEPTH: u32 = 256;
 
-/// The bytes that mean nothing but themselves in a string.
-static PLAIN: [bool; 256] = {
-    let mut plain = [true; 256];
-    let mut control = 0;
-    while control < 0x20 {
-        plain[control] = false;
-        control += 1;
+/// How many bytes at the front of a string mean nothing but themselves: there is no quote, no
+/// backslash and no control character among them. Eight are looked at at once, because every
+/// request is mostly strings.
+fn plain_length(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    // The high bit of the lowest byte below `limit` (and of some bytes above that one).
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGH;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let quote = below(word ^ (ONES * u64::from(b'"')), 1);
+        let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
+        let special = quote | backslash | below(word, 0x20);
+        if special != 0 {
+            return at * 8 + special.trailing_zeros() as usize / 8;
+        }
     }
-    plain[b'"' as usize] = false;
-    plain[b'\\' as usize] = false;
-    plain
-};
+    let plain = rest.iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20)).count();
+    words.len() * 8 + plain
+}
 
 /// The text is not JSON.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +44,8 @@ pub struct NotJson {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Value<'a> {
     text: &'a str,
+    /// Whether it is a string with escapes to resolve.
+    escaped: bool,
 }
 
 impl<'a> Value<'a> {
@@ -89,7 +100,7 @@ impl<'a> Value<'a> {
     #[must_use]
     pub fn as_str(self) -> Option<Cow<'a, str>> {
         let inner = self.text.strip_prefix('"')?.strip_suffix('"')?;
-        Some(unescape(inner))
+        Some(if self.escaped { unescape(inner) } else { inner.into() })
     }
 
     /// The text of a scalar: a string's content, a number or boolean as it was written; `None`
@@ -169,8 +180,9 @@ impl<'a> Reader<'a> {
     ) -> Result<Value<'a>, NotJson> {
         self.space();
         let start = self.at;
+        let mut escaped = false;
         match self.peek() {
-            Some(b'"') => self.string().map(drop)?,
+            Some(b'"') => escaped = self.string()?.1,
             Some(b'{') => self.nested(b'}', |reader| {
                 let key = reader.key()?;
                 member(reader, &key)
@@ -182,15 +194,18 @@ impl<'a> Reader<'a> {
             Some(b'n') => self.word("null")?,
             _ => return Err(self.error()),
         }
-        Ok(Value { text: &self.text[start..self.at] })
+        Ok(Value { text: &self.text[start..self.at], escaped })
     }
 
     /// Reads the name of a member and the colon after it.
     fn key(&mut self) -> Result<Cow<'a, str>, NotJson> {
         self.space();
-        let key = self.string()?;
+        let (key, escaped) = self.string()?;
         self.space();
-        if self.eat(b':') { Ok(unescape(key)) } else { Err(self.error()) }
+        if !self.eat(b':') {
+            return Err(self.error());
+        }
+        Ok(if escaped { unescape(key) } else { key.into() })
     }
 
     /// Reads the items of an array or object, from its opening bracket to its closing one.
@@ -254,22 +269,24 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Reads a string and returns what stands between its quotes, escapes unresolved.
-    fn string(&mut self) -> Result<&'a str, NotJson> {
+    /// Reads a string: what stands between its quotes, and whether there are escapes in it.
+    fn string(&mut self) -> Result<(&'a str, bool), NotJson> {
         if !self.eat(b'"') {
             return Err(self.error());
         }
         let start = self.at;
+        let mut escaped = false;
         loop {
-            let rest = &self.text.as_bytes()[self.at..];
-            let plain = rest.iter().position(|byte| !PLAIN[usize::from(*byte)]);
-            self.at += plain.unwrap_or(rest.len());
+            self.at += plain_length(&self.text.as_bytes()[self.at..]);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(&self.text[start..self.at - 1]);
+                    return Ok((&self.text[start..self.at - 1], escaped));
                 }
-                Some(b'\\') => self.escape()?,
+                Some(b'\\') => {
+                    escaped = true;
+                    self.escape()?;
+                }
                 _ => return Err(self.error()),
             }
         }
@@ -310,9 +327,6 @@ fn hex4(text: Option<&[u8]>) -> Option<u16> {
 
 /// Resolves the escapes of a string that [`Reader::string`] accepted.
 fn unescape(inner: &str) -> Cow<'_, str> {
-    if !inner.contains('\\') {
-        return Cow::Borrowed(inner);
-    }
     let mut out = String::with_capacity(inner.len());
     let mut rest = inner;
     while let Some(at) = rest.find('\\') {
@@ -349,18 +363,23 @@ fn unescape_units<'a>(rest: &'a str, out: &mut String) -> &'a str {
 /// Appends `text` to `out` as a JSON string, quotes included.
 pub fn push_string(out: &mut String, text: &str) {
     out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\0'..' ' => {
+    let mut rest = text;
+    loop {
+        let (plain, special) = rest.split_at(plain_length(rest.as_bytes()));
+        out.push_str(plain);
+        let mut chars = special.chars();
+        match chars.next() {
+            None => break,
+            Some('"') => out.push_str("\\\""),
+            Some('\\') => out.push_str("\\\\"),
+            Some(control) => {
                 out.push_str("\\u00");
-                for nibble in [u32::from(c) >> 4, u32::from(c) & 15] {
+                for nibble in [u32::from(control) >> 4, u32::from(control) & 15] {
                     out.extend(char::from_digit(nibble, 16));
                 }
             }
-            _ => out.push(c),
         }
+        rest = chars.as_str();
     }
     out.push('"');
 }

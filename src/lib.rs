@@ -5,6 +5,8 @@
 //! into a return code. Nothing below knows [`http`]; only [`serve`] and [`cli`] know [`config`].
 
 pub mod auth;
+pub mod causes;
+pub mod choices;
 pub mod cli;
 pub mod clock;
 pub mod config;

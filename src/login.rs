@@ -1,9 +1,11 @@
 //! `qcloud.cam.id_skey`: a code goes in, a session comes out.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::{BoxFuture, FutureExt as _, Shared};
+use tokio::sync::Notify;
 
 use crate::operations::Operations;
 use crate::protocol::{Failure, LoggedIn, Sealed};
@@ -19,9 +21,32 @@ type SharedLogin = Shared<BoxFuture<'static, Outcome>>;
 /// The logins being worked on, by app and code.
 ///
 /// A code works once, and phones and proxies send it twice: requests that are in flight together
-/// share one exchange and one answer. Nothing is remembered after the answer.
+/// share one exchange and one answer, whatever data came with them. Nothing is remembered after
+/// the answer.
 #[derive(Default)]
-pub struct InFlight(Mutex<HashMap<(AppId, String), SharedLogin>>);
+pub struct InFlight {
+    logins: Mutex<HashMap<(AppId, String), SharedLogin>>,
+    /// Told when there are none left.
+    none_left: Notify,
+}
+
+impl InFlight {
+    fn logins(&self) -> MutexGuard<'_, HashMap<(AppId, String), SharedLogin>> {
+        self.logins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until no login is being worked on.
+    pub async fn finished(&self) {
+        loop {
+            let mut none_left = pin!(self.none_left.notified());
+            none_left.as_mut().enable();
+            if self.logins().is_empty() {
+                return;
+            }
+            none_left.await;
+        }
+    }
+}
 
 impl Operations {
     /// Logs a user in. The work goes on when the caller goes away, since the code is spent.
@@ -38,8 +63,8 @@ impl Operations {
     ) -> Outcome {
         let key = (app.appid.clone(), code.to_owned());
         let outcome = {
-            let mut in_flight = self.in_flight.0.lock().unwrap_or_else(PoisonError::into_inner);
-            in_flight
+            let mut logins = self.in_flight.logins();
+            logins
                 .entry(key.clone())
                 .or_insert_with(|| self.start_login(app, key, data.map(into_owned), now))
                 .clone()
@@ -124,7 +149,10 @@ struct RemoveOnDrop<'a> {
 
 impl Drop for RemoveOnDrop<'_> {
     fn drop(&mut self) {
-        let mut in_flight = self.in_flight.0.lock().unwrap_or_else(PoisonError::into_inner);
-        in_flight.remove(&self.key);
+        let mut logins = self.in_flight.logins();
+        logins.remove(&self.key);
+        if logins.is_empty() {
+            self.in_flight.none_left.notify_waiters();
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::login::InFlight;
 use crate::protocol::Failure;
-use crate::session::App;
+use crate::session::{App, AppId};
 use crate::store::cached::Cached;
 use crate::wechat::client::Client;
 
@@ -38,6 +38,11 @@ impl Operations {
         &self.store
     }
 
+    /// Waits until no login is being worked on, also one whose caller has gone.
+    pub async fn finished(&self) {
+        self.in_flight.finished().await;
+    }
+
     /// The app that a request means.
     ///
     /// # Errors
@@ -49,6 +54,8 @@ impl Operations {
             return Ok(Arc::clone(app));
         }
         let apps = self.store.reload_apps().await.map_err(|e| Failure::Storage(e.into()))?;
-        apps.find(appid).map(Arc::clone).ok_or(Failure::NoApp)
+        // Only what looks like an appid is repeated: it may be something else, in the wrong place.
+        let named = || appid.map(AppId::from).filter(AppId::is_well_formed);
+        apps.find(appid).map(Arc::clone).ok_or_else(|| Failure::NoApp(named()))
     }
 }

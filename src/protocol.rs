@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use crate::causes::with_causes;
 use crate::json::{self, NotJson, Reader, Value};
-use crate::session::Expired;
+use crate::session::{AppId, Expired};
 use crate::store::StoreError;
 use crate::store::cached::Known;
 use crate::wechat::client::ExchangeError;
@@ -288,7 +289,8 @@ pub enum Failure {
     Exchange(ExchangeError),
     LoginNotWritten(Arc<StoreError>),
     VisitNotWritten(Arc<StoreError>),
-    NoApp,
+    /// No app was named and there is no default one, or the named one is unknown.
+    NoApp(Option<AppId>),
     InitRefused(&'static str),
     LoginData(DecryptError),
     NoSessionKey(Refusal),
@@ -342,7 +344,12 @@ impl Failure {
             Self::VisitNotWritten(_) => {
                 (1008, "UPDATE_LASTVISITTIME_ERR", "the visit could not be written".into())
             }
-            Self::NoApp => (1012, "NO_APPID", "no such app, or several and none is named".into()),
+            Self::NoApp(Some(appid)) => {
+                (1012, "NO_APPID", format!("there is no app `{appid}`").into())
+            }
+            Self::NoApp(None) => {
+                (1012, "NO_APPID", "no known app is named, and none is the default".into())
+            }
             Self::InitRefused(why) => (1013, "INIT_APPINFO_FAIL", (*why).into()),
             Self::LoginData(_) => (60021, "DECRYPT_FAIL", nothing),
             Self::NoSessionKey(refusal) => (60021, "GET_SESSION_KEY_FAIL", refusal.reason().into()),
@@ -357,7 +364,7 @@ impl Failure {
     pub fn cause(&self) -> Option<String> {
         match self {
             Self::Storage(error) | Self::LoginNotWritten(error) | Self::VisitNotWritten(error) => {
-                Some(error.to_string())
+                Some(with_causes(&**error))
             }
             Self::Exchange(error) => Some(error.to_string()),
             Self::LoginData(error) | Self::SessionData(error) => Some(error.to_string()),
@@ -377,7 +384,7 @@ impl Failure {
             Self::Exchange(ExchangeError::Refused(error)) if error.is_misconfiguration() => {
                 Concern::Operator
             }
-            Self::Exchange(_) | Self::NoApp => Concern::Passing,
+            Self::Exchange(_) | Self::NoApp(_) => Concern::Passing,
             _ => Concern::Caller,
         }
     }

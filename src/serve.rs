@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
+use crate::causes::with_causes;
 use crate::clock;
 use crate::config::{Config, Touch};
 use crate::http::health;
@@ -82,7 +83,7 @@ pub async fn serve(
     let (stopping, stopped) = watch::channel(false);
     let endpoint = Arc::new(MinaAuth {
         operations: Arc::clone(&operations),
-        max_body: usize::try_from(config.server.max_body.as_u64())?,
+        max_body: usize::try_from(config.server.max_body.0)?,
         initdata: config.server.initdata,
         default_lifetime: Lifetime::default(),
     });
@@ -131,7 +132,7 @@ async fn operations(config: &Config) -> Result<Operations> {
         max_bytes: if config.storage.shared_with_php {
             0
         } else {
-            usize::try_from(config.cache.max_bytes.as_u64())?
+            usize::try_from(config.cache.max_bytes.0)?
         },
         max_stale: seconds(config.cache.max_stale.0),
         touch_interval: seconds(config.sessions.touch_interval.0),
@@ -186,7 +187,10 @@ async fn follow_changes(operations: Arc<Operations>) {
         let followed = operations.store().follow(clock::now()).await;
         match &followed {
             Err(error) if !down => {
-                error!(cause = %error, "the store cannot be read; known sessions check out for `cache.max_stale`");
+                error!(
+                    cause = with_causes(error),
+                    "the store cannot be read; known sessions check out for `cache.max_stale`"
+                );
             }
             Ok(()) if down => info!("the store can be read again"),
             _ => {}
@@ -213,7 +217,9 @@ async fn purge(operations: Arc<Operations>) {
         match purge_once(&operations).await {
             Ok(0) => {}
             Ok(removed) => info!(removed, "expired sessions were deleted"),
-            Err(error) => warn!(cause = %error, "expired sessions could not be deleted"),
+            Err(error) => {
+                warn!(cause = with_causes(&error), "expired sessions could not be deleted");
+            }
         }
     }
 }

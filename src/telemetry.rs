@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tracing::level_filters::LevelFilter;
 
+use crate::choices::one_of;
 use crate::json;
 use crate::protocol::{Concern, Failure, Interface};
 
@@ -31,7 +32,7 @@ pub struct Log {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String", rename_all = "lowercase")]
 pub enum Level {
     Error,
     Warn,
@@ -39,12 +40,35 @@ pub enum Level {
     Debug,
 }
 
+impl TryFrom<String> for Level {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let choices = [
+            ("error", Self::Error),
+            ("warn", Self::Warn),
+            ("info", Self::Info),
+            ("debug", Self::Debug),
+        ];
+        one_of(&text, &choices)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String", rename_all = "lowercase")]
 pub enum LogFormat {
     Auto,
     Human,
     Json,
+}
+
+impl TryFrom<String> for LogFormat {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let choices = [("auto", Self::Auto), ("human", Self::Human), ("json", Self::Json)];
+        one_of(&text, &choices)
+    }
 }
 
 /// Starts logging, for the whole process.
@@ -84,9 +108,8 @@ enum Format {
 fn format(log: &Log) -> Format {
     match log.format {
         LogFormat::Human => Format::Human,
-        LogFormat::Json => Format::Json,
         LogFormat::Auto if stderr().is_terminal() => Format::Human,
-        LogFormat::Auto => Format::Json,
+        LogFormat::Auto | LogFormat::Json => Format::Json,
     }
 }
 
@@ -99,6 +122,14 @@ pub struct Served<'a> {
     pub interface: Option<Interface>,
     pub app: Option<&'a str>,
     pub failure: Option<&'a Failure>,
+}
+
+impl Served<'_> {
+    /// The cause of the failure, where the reason does not say it already.
+    fn cause(&self) -> Option<String> {
+        let failure = self.failure?;
+        failure.cause().filter(|cause| !cause.ends_with(&*failure.answer().2))
+    }
 }
 
 /// The lines of the requests that one listener thread serves.
@@ -189,7 +220,7 @@ fn write_json(out: &mut String, level: LevelFilter, served: &Served<'_>) -> fmt:
             json::push_string(out, text);
         }
     }
-    if let Some(cause) = served.failure.and_then(Failure::cause) {
+    if let Some(cause) = served.cause() {
         out.push_str(r#","cause":"#);
         json::push_string(out, &cause);
     }
@@ -210,7 +241,7 @@ fn write_human(out: &mut String, level: LevelFilter, served: &Served<'_>) -> fmt
     if let Some((_, message, reason)) = &answer {
         write!(out, " answer={message:?} reason={reason:?}")?;
     }
-    if let Some(cause) = served.failure.and_then(Failure::cause) {
+    if let Some(cause) = served.cause() {
         write!(out, " cause={cause:?}")?;
     }
     out.push('\n');

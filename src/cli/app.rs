@@ -37,7 +37,8 @@ pub enum Command {
 pub struct Add {
     /// The mini program's appid, `wx` and 16 hex digits
     appid: String,
-    /// The file that holds the AppSecret; without it the secret is read from standard input
+    /// The file that holds the AppSecret; without it the secret is read from standard input. An
+    /// app that is known keeps its secret when none is given
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
     /// Days that a session lives from the login [default: 30, or as it was]
@@ -56,7 +57,7 @@ pub fn run(command: Command, config: &Config) -> Result<()> {
     block_on(async {
         let store = store::open(&config.store()?, opener).await?;
         match command {
-            Command::Add(add) => add.run(&*store).await,
+            Command::Add(add) => add.run(&*store, config).await,
             Command::List { json } => print(&store.apps().await?, json),
             Command::Show { appid, json } => {
                 let app = find(&*store, &appid).await?;
@@ -73,7 +74,7 @@ pub fn run(command: Command, config: &Config) -> Result<()> {
 }
 
 impl Add {
-    async fn run(self, store: &dyn Store) -> Result<()> {
+    async fn run(self, store: &dyn Store, config: &Config) -> Result<()> {
         let appid = AppId::from(self.appid.trim());
         ensure!(!appid.as_str().is_empty(), "the appid is empty");
         if !appid.is_well_formed() {
@@ -82,7 +83,7 @@ impl Add {
         let known = find(store, appid.as_str()).await?;
         let lifetime = known.as_ref().map_or(Lifetime::default(), |app| app.lifetime);
         let app = App {
-            secret: self.secret()?,
+            secret: self.secret(known.as_ref())?,
             lifetime: Lifetime {
                 login_days: self.login_duration.unwrap_or(lifetime.login_days),
                 idle_seconds: self.session_duration.unwrap_or(lifetime.idle_seconds),
@@ -92,24 +93,35 @@ impl Add {
         };
         store.put_app(&app).await?;
         eprintln!("{} {}", if known.is_some() { "changed" } else { "added" }, app.appid);
+        if config.apps.iter().any(|configured| configured.appid.trim() == app.appid.as_str()) {
+            eprintln!(
+                "warning: `[[apps]]` of the configuration has it too and wins at the next start"
+            );
+        }
         Ok(())
     }
 
-    fn secret(&self) -> Result<SecretString> {
+    /// The secret as given; an app that is known keeps its own when none is.
+    fn secret(&self, known: Option<&App>) -> Result<SecretString> {
         let text = if let Some(file) = &self.secret_file {
             std::fs::read_to_string(file)
                 .with_context(|| format!("`--secret-file`: cannot read `{}`", file.display()))?
         } else {
             if stdin().is_terminal() {
-                eprintln!("type or paste the AppSecret, then press Enter and Ctrl-D:");
+                let or_keep =
+                    if known.is_some() { " (Ctrl-D alone keeps the old one)" } else { "" };
+                eprintln!("paste the AppSecret, then press Enter and Ctrl-D{or_keep}:");
             }
             std::io::read_to_string(stdin()).context("cannot read the secret")?
         };
         let secret = text.trim();
-        ensure!(
-            !secret.is_empty(),
-            "the secret is empty; give it on standard input or with `--secret-file`"
-        );
+        match known {
+            Some(app) if secret.is_empty() => return Ok(app.secret.clone()),
+            _ => ensure!(
+                !secret.is_empty(),
+                "the secret is empty; give it on standard input or with `--secret-file`"
+            ),
+        }
         Ok(secret.into())
     }
 }
@@ -132,14 +144,14 @@ fn print(apps: &[App], json: bool) -> Result<()> {
                 })
             })
             .collect();
-        println!("{}", serde_json::to_string_pretty(&rows)?);
+        say!("{}", serde_json::to_string_pretty(&rows)?)?;
         return Ok(());
     }
-    println!("{:<20} {:>15} {:>18}  DEFAULT", "APPID", "LOGIN (DAYS)", "UNUSED (SECONDS)");
+    say!("{:<20} {:>15} {:>18}  DEFAULT", "APPID", "LOGIN (DAYS)", "UNUSED (SECONDS)")?;
     for app in apps {
         let default = if app.is_default { "yes" } else { "" };
         let Lifetime { login_days, idle_seconds } = app.lifetime;
-        println!("{:<20} {login_days:>15} {idle_seconds:>18}  {default}", app.appid.as_str());
+        say!("{:<20} {login_days:>15} {idle_seconds:>18}  {default}", app.appid.as_str())?;
     }
     Ok(())
 }

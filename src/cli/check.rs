@@ -15,10 +15,10 @@ use crate::wechat::client::{Client, ExchangeError, WeChatError};
 /// Goes through all that a server needs and says of each part how it is.
 pub fn run(config: Result<Config, ConfigError>) -> Result<ExitCode> {
     let config = config?;
-    println!("ok    the configuration is valid");
+    say!("ok    the configuration is valid")?;
     let apps = block_on(open(&config))?;
     if apps.is_empty() {
-        println!("FAIL  there is no app: add one with `mina-auth app add` or `[[apps]]`");
+        say!("FAIL  there is no app: add one with `mina-auth app add` or `[[apps]]`")?;
         return Ok(ExitCode::FAILURE);
     }
     let wechat = serve::wechat(&config)?;
@@ -26,10 +26,10 @@ pub fn run(config: Result<Config, ConfigError>) -> Result<ExitCode> {
     for app in &apps {
         let verdict = block_on(async { Ok(ask(&wechat, app).await) })?;
         match verdict {
-            Ok(()) => println!("ok    {}: WeChat accepts the appid and the secret", app.appid),
+            Ok(()) => say!("ok    {}: WeChat accepts the appid and the secret", app.appid)?,
             Err(problem) => {
                 all_well = false;
-                println!("FAIL  {}: {problem}", app.appid);
+                say!("FAIL  {}: {problem}", app.appid)?;
             }
         }
     }
@@ -40,11 +40,11 @@ pub fn run(config: Result<Config, ConfigError>) -> Result<ExitCode> {
 async fn open(config: &Config) -> Result<Vec<App>> {
     let mut apps = config.apps()?;
     if config.storage.url == StorageUrl::Memory {
-        println!("ok    the store is in memory: sessions end with the server");
+        say!("ok    the store is in memory: sessions end with the server")?;
         return Ok(apps);
     }
     let stored = store::open(&config.store()?, Opener::Creating).await?.apps().await?;
-    println!("ok    the store {} can be used", config.storage.url);
+    say!("ok    the store {} can be used", config.storage.url)?;
     let configured = |app: &App| apps.iter().any(|other| other.appid == app.appid);
     let others: Vec<_> = stored.into_iter().filter(|app| !configured(app)).collect();
     apps.extend(others);

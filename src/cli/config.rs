@@ -15,8 +15,8 @@ pub enum Command {
 
 pub fn run(command: &Command, load: impl FnOnce() -> Result<Config, ConfigError>) -> Result<()> {
     match command {
-        Command::Default => print!("{DEFAULTS}"),
-        Command::Show => print!("{}", toml::to_string(&load()?)?),
+        Command::Default => say!("{}", DEFAULTS.trim_end())?,
+        Command::Show => say!("{}", toml::to_string(&load()?)?.trim_end())?,
     }
     Ok(())
 }

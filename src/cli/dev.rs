@@ -51,6 +51,7 @@ pub fn run(args: &Args) -> Result<()> {
         (None, None) => StorageUrl::Memory,
     };
     block_on(async {
+        let stop = stop_signal()?;
         let simulator =
             tokio::net::TcpListener::bind(args.simulator_listen).await.with_context(|| {
                 format!("`--simulator-listen`: cannot listen on {}", args.simulator_listen)
@@ -59,13 +60,13 @@ pub fn run(args: &Args) -> Result<()> {
         config.wechat.base_url = format!("http://{simulator_address}");
         let listeners = Listeners::bind(&config)?;
         let address = listeners.public_addresses().next().context("no address to listen on")?;
-        println!("{}", instructions(address, simulator_address));
+        say!("{}", instructions(address, simulator_address))?;
         let (stopping, mut stopped) = watch::channel(false);
         let simulating = tokio::spawn(
             Simulator::new([(APPID.into(), SECRET.into())])
                 .serve(simulator, async move { drop(stopped.wait_for(|stop| *stop).await) }),
         );
-        let served = serve(&config, listeners, stop_signal()).await;
+        let served = serve(&config, listeners, stop).await;
         stopping.send_replace(true);
         simulating.await??;
         served

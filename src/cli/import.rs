@@ -65,13 +65,13 @@ pub fn run(args: &Args, config: &Config) -> Result<()> {
         let source = Source::open(&settings).await.map_err(explain)?;
         if args.dry_run {
             let summary = copy(source, None).await?;
-            println!("{} would be imported", summary.sessions());
+            summary.print("would be imported")?;
             return Ok(());
         }
         let store = store::open(&into, Opener::Creating).await?;
         copy_apps(&source, &*store).await?;
         let summary = copy(source, Some(&*store)).await?;
-        println!("{} were imported into {}", summary.sessions(), config.storage.url);
+        summary.print(&format!("were imported into {}", config.storage.url))?;
         Ok(())
     })
 }
@@ -89,10 +89,10 @@ async fn copy_apps(source: &Source, store: &dyn Store) -> Result<()> {
     let known = store.apps().await?;
     for app in source.apps() {
         if known.iter().any(|known| known.appid == app.appid) {
-            println!("the app {} is there already and stays as it is", app.appid);
+            say!("the app {} is there already and stays as it is", app.appid)?;
         } else {
             store.put_app(app).await?;
-            println!("the app {} was imported", app.appid);
+            say!("the app {} was imported", app.appid)?;
         }
     }
     Ok(())
@@ -127,18 +127,18 @@ impl Summary {
         *self.skipped.entry(why).or_default() += 1;
     }
 
-    /// How many sessions were imported, after a line for each reason to skip some.
-    fn sessions(&self) -> String {
+    /// Says what was skipped and why, and what became of the others.
+    fn print(&self, what: &str) -> Result<()> {
         for (why, count) in &self.skipped {
-            println!("{count} skipped: {why}");
+            say!("{count} skipped: {why}")?;
         }
         let parts: Vec<_> =
-            self.imported.iter().map(|(what, count)| format!("{count} {what}")).collect();
+            self.imported.iter().map(|(which, count)| format!("{count} {which}")).collect();
         let total: u64 = self.imported.values().sum();
         if parts.is_empty() {
-            return format!("{total} sessions");
+            return Ok(say!("{total} sessions {what}")?);
         }
-        format!("{total} sessions ({})", parts.join(", "))
+        Ok(say!("{total} sessions ({}) {what}", parts.join(", "))?)
     }
 }
 

@@ -32,7 +32,7 @@ pub fn run(args: &Args, config: &Config) -> Result<()> {
     block_on(async {
         if args.dry_run {
             for step in pending(&settings).await? {
-                println!("{step}");
+                say!("{step}")?;
             }
             return Ok(());
         }

@@ -8,6 +8,14 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Config;
 
+/// Writes a line of output.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        writeln!(std::io::stdout(), $($text)*)
+    }};
+}
+
 mod app;
 mod check;
 mod config;
@@ -22,8 +30,9 @@ mod simulate;
 #[derive(Debug, Parser)]
 #[command(name = "mina-auth", version, arg_required_else_help = true)]
 struct Cli {
-    /// The configuration file; without it the defaults and the environment count
-    #[arg(long, global = true, value_name = "FILE", env = "MINA_AUTH_CONFIG")]
+    /// The configuration file; `MINA_AUTH_CONFIG` names it too. Without one the defaults and the
+    /// environment count
+    #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -61,6 +70,8 @@ enum Command {
 pub fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(code) => code,
+        // Who closed the pipe has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("mina-auth: {error:#}");
             ExitCode::FAILURE
@@ -68,9 +79,15 @@ pub fn main() -> ExitCode {
     }
 }
 
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<std::io::Error>();
+    error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
 fn run(cli: Cli) -> Result<ExitCode> {
-    let file = cli.config.as_deref();
-    let load = || Config::load(file);
+    let named = || std::env::var_os("MINA_AUTH_CONFIG").filter(|name| !name.is_empty());
+    let file = cli.config.or_else(|| named().map(Into::into));
+    let load = || Config::load(file.as_deref());
     match cli.command {
         Command::Serve => serve::run(&load()?)?,
         Command::Dev(args) => dev::run(&args)?,
@@ -99,20 +116,17 @@ fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
-/// Waits for SIGTERM or SIGINT.
-async fn stop_signal() {
+/// Heeds SIGTERM and SIGINT from now on; the future is ready when one came.
+///
+/// Called inside a runtime, and before anybody is told that the program is up.
+fn stop_signal() -> Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
-    let wait = |kind| async move {
-        match signal(kind) {
-            Ok(mut signals) => drop(signals.recv().await),
-            Err(error) => {
-                tracing::error!(%error, "signals cannot be received");
-                std::future::pending::<()>().await;
-            }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-    };
-    tokio::select! {
-        () = wait(SignalKind::terminate()) => {}
-        () = wait(SignalKind::interrupt()) => {}
-    }
+    })
 }

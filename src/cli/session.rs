@@ -113,11 +113,10 @@ pub fn run(command: Command, config: &Config) -> Result<()> {
                 let revoked = store.revoke(&chosen.into()).await?;
                 let ids: Vec<_> = revoked.iter().map(SessionId::as_str).collect();
                 if json {
-                    println!("{}", json!({ "revoked": ids }));
-                } else {
-                    eprintln!("revoked {} session(s)", ids.len());
+                    say!("{}", json!({ "revoked": ids }))?;
                 }
                 ensure!(!ids.is_empty(), "there is no such session");
+                eprintln!("revoked {} session(s)", ids.len());
             }
         }
         Ok(())
@@ -152,15 +151,19 @@ fn to_json(session: &Session, apps: &[App]) -> Value {
 fn list(sessions: &[Session], apps: &[App], json: bool) -> Result<()> {
     if json {
         let rows: Vec<_> = sessions.iter().map(|session| to_json(session, apps)).collect();
-        println!("{}", serde_json::to_string_pretty(&rows)?);
+        say!("{}", serde_json::to_string_pretty(&rows)?)?;
         return Ok(());
     }
-    println!(
+    say!(
         "{:<32}  {:<18}  {:<28}  {:<20}  {:<20}  STATE",
-        "ID", "APP", "OPENID", "CREATED", "LAST VISIT"
-    );
+        "ID",
+        "APP",
+        "OPENID",
+        "CREATED",
+        "LAST VISIT"
+    )?;
     for session in sessions {
-        println!(
+        say!(
             "{:<32}  {:<18}  {:<28}  {}  {}  {}",
             session.id.as_str(),
             session.appid.as_str(),
@@ -168,7 +171,7 @@ fn list(sessions: &[Session], apps: &[App], json: bool) -> Result<()> {
             time(session.created),
             time(session.last_visit),
             state(session, apps),
-        );
+        )?;
     }
     Ok(())
 }
@@ -183,15 +186,15 @@ fn show(sessions: &[Session], apps: &[App], json: bool) -> Result<()> {
         })
         .collect();
     if json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
+        say!("{}", serde_json::to_string_pretty(&rows)?)?;
         return Ok(());
     }
     for row in rows {
-        for (name, value) in row.as_object().into_iter().flatten() {
+        for (name, value) in row.as_object().into_iter().flatten().filter(|(_, v)| !v.is_null()) {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            println!("{name:<10}  {text}");
+            say!("{name:<10}  {text}")?;
         }
-        println!();
+        say!()?;
     }
     Ok(())
 }

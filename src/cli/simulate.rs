@@ -39,10 +39,11 @@ pub fn run(args: Args) -> Result<()> {
         apps.push((dev::APPID.into(), dev::SECRET.into()));
     }
     block_on(async {
+        let stop = stop_signal()?;
         let socket = tokio::net::TcpListener::bind(args.listen)
             .await
             .with_context(|| format!("`--listen`: cannot listen on {}", args.listen))?;
         tracing::info!(listener = "simulator", address = %socket.local_addr()?, "listening");
-        Ok(Simulator::new(apps).serve(socket, stop_signal()).await?)
+        Ok(Simulator::new(apps).serve(socket, stop).await?)
     })
 }

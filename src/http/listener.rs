@@ -143,7 +143,11 @@ async fn accept(
         });
     }
     drop(listener);
-    if tokio::time::timeout(drain, connections.shutdown()).await.is_err() {
+    let finished = async {
+        connections.shutdown().await;
+        endpoint.operations.finished().await;
+    };
+    if tokio::time::timeout(drain, finished).await.is_err() {
         warn!("requests still open after `server.drain_timeout` were cut off");
     }
 }

@@ -83,24 +83,21 @@ impl MinaAuth {
         }
         let read = async {
             // Nearly every body comes in one piece and is used where it is.
-            let mut whole = next_piece(&mut body).await;
-            if body.is_end_stream() || whole.is_empty() {
-                return Some(whole);
+            let first = next_piece(&mut body).await;
+            if body.is_end_stream() || first.is_empty() {
+                return (first.len() <= self.max_body).then_some(first);
             }
-            let mut pieces = BytesMut::from(whole);
-            loop {
-                if pieces.len() > self.max_body {
-                    return None;
-                }
-                whole = next_piece(&mut body).await;
-                if whole.is_empty() {
+            let mut pieces = BytesMut::from(first);
+            while pieces.len() <= self.max_body {
+                let piece = next_piece(&mut body).await;
+                if piece.is_empty() {
                     return Some(pieces.freeze());
                 }
-                pieces.extend_from_slice(&whole);
+                pieces.extend_from_slice(&piece);
             }
+            None
         };
-        let body = tokio::time::timeout(BODY_TIMEOUT, read).await.ok()??;
-        (body.len() <= self.max_body).then_some(body)
+        tokio::time::timeout(BODY_TIMEOUT, read).await.ok()?
     }
 
     async fn call(
@@ -119,7 +116,7 @@ impl MinaAuth {
                     Some(known) => Ok(known),
                     None => self.operations.check(&id, &skey, appid, now).await,
                 };
-                Ok(Success::Checked(checked?))
+                checked.map(Success::Checked).inspect_err(|_| asked.app = self.app_meant(appid))
             }
             Call::Login { code, data } => {
                 let app = self.operations.app(appid).await?;
@@ -127,6 +124,7 @@ impl MinaAuth {
                 self.operations.login(app, &code, data, now).await.map(Success::LoggedIn)
             }
             Call::Decrypt { id, skey, data } => {
+                asked.app = self.app_meant(appid);
                 let opened = self.operations.decrypt(&id, &skey, &data, appid, now).await;
                 opened.map(Success::Decrypted)
             }
@@ -134,6 +132,11 @@ impl MinaAuth {
                 self.set_app(&appid, &secret, local).await.map(|()| Success::AppSet)
             }
         }
+    }
+
+    /// The app that a request means, as far as it is known without asking; for the log.
+    fn app_meant(&self, appid: Option<&str>) -> Option<Arc<App>> {
+        self.operations.store().apps().find(appid).map(Arc::clone)
     }
 
     /// `initdata`: sets an app for a caller on this machine, if that is allowed at all.

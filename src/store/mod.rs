@@ -129,7 +129,7 @@ pub enum Change {
 
 /// A question that a store could not answer, or a write that it did not do.
 #[derive(Debug, thiserror::Error)]
-#[error("{doing}: {source}")]
+#[error("{doing}")]
 pub struct StoreError {
     /// What was being done.
     doing: &'static str,

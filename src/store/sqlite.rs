@@ -43,10 +43,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub enum OpenError {
     #[error("there is no database at `{}`; `mina-auth serve` and `mina-auth app add` create one", .0.display())]
     Absent(PathBuf),
-    #[error("cannot write the database `{}`: {source}", path.display())]
+    #[error("cannot write the database `{}`", path.display())]
     File { path: PathBuf, source: std::io::Error },
-    #[error("cannot use the database `{}`: {source}", path.display())]
-    Database { path: PathBuf, source: rusqlite::Error },
+    #[error("cannot use the database `{}`: {problem}", path.display())]
+    Database { path: PathBuf, problem: String },
     #[error(
         "the database `{}` was written by a newer mina-auth (schema {found}, this one knows {}); install that version or restore a backup",
         path.display(), MIGRATIONS.len()
@@ -225,6 +225,11 @@ fn configured(connection: Connection) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+// SQLite's errors say the same again as their own cause.
+fn unusable(path: &Path, error: &rusqlite::Error) -> OpenError {
+    OpenError::Database { path: path.into(), problem: error.to_string() }
+}
+
 /// Opens the connection that writes.
 fn connect(path: &Path, create: bool) -> Result<Connection, OpenError> {
     if !create && !path.exists() {
@@ -245,13 +250,13 @@ fn connect(path: &Path, create: bool) -> Result<Connection, OpenError> {
         connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")?;
         Ok(connection)
     };
-    open().map_err(|source| OpenError::Database { path: path.into(), source })
+    open().map_err(|error| unusable(path, &error))
 }
 
 fn schema_version(connection: &Connection, path: &Path) -> Result<usize, OpenError> {
     let found = connection
         .pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
-        .map_err(|source| OpenError::Database { path: path.into(), source })?;
+        .map_err(|error| unusable(path, &error))?;
     let found = usize::try_from(found).unwrap_or(usize::MAX);
     if found > MIGRATIONS.len() {
         return Err(OpenError::Newer { path: path.into(), found });
@@ -260,11 +265,7 @@ fn schema_version(connection: &Connection, path: &Path) -> Result<usize, OpenErr
 }
 
 fn migrate(connection: &Connection, path: &Path) -> Result<(), OpenError> {
-    let run = |sql: &str| {
-        connection
-            .execute_batch(sql)
-            .map_err(|source| OpenError::Database { path: path.into(), source })
-    };
+    let run = |sql: &str| connection.execute_batch(sql).map_err(|error| unusable(path, &error));
     // Taken before the version is read: another process may be migrating at this moment.
     run("BEGIN IMMEDIATE")?;
     for step in &MIGRATIONS[schema_version(connection, path)?..] {
@@ -703,6 +704,7 @@ mod tests {
         std::fs::write(&path, "no database at all, but long enough to be looked at")
             .expect("it is written");
         let error = Sqlite::open(&path, true).expect_err("it is refused");
-        assert!(error.to_string().contains("not a database"), "{error}");
+        let text = crate::causes::with_causes(&error);
+        assert!(text.contains("not a database"), "{text}");
     }
 }

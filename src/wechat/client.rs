@@ -1,13 +1,12 @@
 //! The client of WeChat's API: the one place that sends HTTP to WeChat.
 
-use std::error::Error as _;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use reqwest::{Proxy, Response, Url, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::causes::with_causes;
 use crate::json::Value;
 use crate::session::{App, OpenId};
 
@@ -100,9 +99,9 @@ impl Client {
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT.min(settings.timeout));
         if let Some(proxy) = &settings.proxy {
-            builder = builder.proxy(Proxy::all(proxy.clone()).map_err(|e| describe(&e))?);
+            builder = builder.proxy(Proxy::all(proxy.clone()).map_err(|e| with_causes(&e))?);
         }
-        let http = builder.build().map_err(|e| describe(&e))?;
+        let http = builder.build().map_err(|e| with_causes(&e))?;
         Ok(Self { http, settings })
     }
 
@@ -122,7 +121,7 @@ impl Client {
                 ("grant_type", "authorization_code"),
             ];
             let answer = self.get("/sns/jscode2session", &query, deadline).await?;
-            match (read_identity(&answer, app), pauses.next()) {
+            match (read_identity(&answer, app, code), pauses.next()) {
                 (Err(ExchangeError::Refused(WeChatError { errcode: -1, .. })), Some(pause)) => {
                     sleep(*pause).await;
                 }
@@ -138,15 +137,15 @@ impl Client {
         query: &[(&str, &str)],
         deadline: Instant,
     ) -> Result<Vec<u8>, ExchangeError> {
-        let mut unreachable = "`wechat.base_url` names no host".to_owned();
+        let mut unreachable = Vec::new();
         for base in &self.settings.base_urls {
             match self.get_from(base, path, query, deadline).await {
-                Err(Attempt::Unreachable(reason)) => unreachable = reason,
+                Err(Attempt::Unreachable(reason)) => unreachable.push(reason),
                 Err(Attempt::Failed(error)) => return Err(error),
                 Ok(answer) => return Ok(answer),
             }
         }
-        Err(ExchangeError::Unreachable(unreachable))
+        Err(ExchangeError::Unreachable(unreachable.join("; ")))
     }
 
     /// Sends one request. No other function may: reqwest's errors print the URL, and the
@@ -175,7 +174,7 @@ impl Client {
             Ok(Ok((status, _))) => Err(Attempt::Failed(ExchangeError::Status(status))),
             Ok(Err(error)) => {
                 let unsent = error.is_connect();
-                let reason = format!("{host}: {}", describe(&error.without_url()));
+                let reason = format!("{host}: {}", with_causes(&error.without_url()));
                 // Only a request that was never sent may be sent elsewhere: a code works once.
                 Err(if unsent {
                     Attempt::Unreachable(reason)
@@ -210,19 +209,8 @@ async fn read_body(response: &mut Response) -> reqwest::Result<Option<Vec<u8>>> 
     Ok(Some(body))
 }
 
-/// An error with its causes, on one line.
-fn describe(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
-}
-
 /// Reads WeChat's answer by names: it has had more fields and fewer over the years.
-fn read_identity(answer: &[u8], app: &App) -> Result<Identity, ExchangeError> {
+fn read_identity(answer: &[u8], app: &App, code: &str) -> Result<Identity, ExchangeError> {
     let answer = Value::parse(answer).map_err(|_| ExchangeError::Malformed("is not JSON"))?;
     let scalar = |name| answer.get(name).and_then(Value::as_scalar);
     let errcode = scalar("errcode").map_or(Ok(0), |errcode| errcode.parse::<i64>());
@@ -230,7 +218,11 @@ fn read_identity(answer: &[u8], app: &App) -> Result<Identity, ExchangeError> {
         errcode.map_err(|_| ExchangeError::Malformed("has an errcode that is no number"))?;
     if errcode != 0 {
         let errmsg = scalar("errmsg").unwrap_or_default();
-        let errmsg = errmsg.replace(app.secret.expose_secret(), "[secret]");
+        // It goes into the log and the answer, so it must not repeat what WeChat was sent.
+        let mut errmsg = errmsg.replace(app.secret.expose_secret(), "[secret]");
+        if !code.is_empty() {
+            errmsg = errmsg.replace(code, "[code]");
+        }
         let error = WeChatError { errcode, errmsg };
         let is_code = matches!(errcode, 40029 | 40163);
         return Err(if is_code {

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use crate::support::{Gate, PATIENCE, Reply, Setup, WeChat, eventually, http};
+use crate::support::{Gate, PATIENCE, Setup, WeChat, eventually, http};
 
 #[test]
 fn a_running_server_is_live_and_ready() {
@@ -25,13 +25,7 @@ fn health_is_not_on_the_public_listener_nor_the_protocol_on_the_admin_one() {
 #[test]
 fn a_stopping_server_is_live_and_not_ready() {
     let gate = Gate::default();
-    let wechat = {
-        let gate = gate.clone();
-        WeChat::start(move |question| {
-            gate.pass();
-            Reply::person(question.code())
-        })
-    };
+    let wechat = WeChat::behind(&gate);
     let server = Setup::new(wechat.address).serve();
     thread::scope(|scope| {
         let slow = scope.spawn(|| server.log_in("person"));

@@ -4,45 +4,22 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::support::server::{CHECK, LOGIN, envelope};
+use crate::support::server::{LOGIN, login_request};
 use crate::support::{
-    APP, Gate, OTHER_APP, OTHER_SECRET, PATIENCE, Reply, SECRET, Server, Setup, WeChat, eventually,
-    http,
+    APP, Gate, OTHER_APP, OTHER_SECRET, PATIENCE, Reply, SECRET, Setup, WeChat, eventually, http,
 };
-
-/// A WeChat that answers nobody before the gate is open.
-fn wechat_behind(gate: &Gate) -> WeChat {
-    let gate = gate.clone();
-    WeChat::start(move |question| {
-        gate.pass();
-        Reply::person(question.code())
-    })
-}
-
-/// Has every thread of the server read what was sent to it before: connections are spread over
-/// the threads, and each thread reads in the order of arrival.
-fn let_it_read(server: &Server) {
-    for _ in 0..64 {
-        assert_eq!(server.call(CHECK, &json!({ "id": "", "skey": "" })).code, 60012);
-    }
-}
-
-fn login_request(code: &str) -> Vec<u8> {
-    let body = envelope(&json!({ "interfaceName": LOGIN, "para": { "code": code } }));
-    http::request("POST", "/mina_auth/", &[], body.as_bytes())
-}
 
 #[test]
 fn requests_with_one_code_at_once_make_one_exchange_and_get_one_answer() {
     let gate = Gate::default();
-    let wechat = wechat_behind(&gate);
+    let wechat = WeChat::behind(&gate);
     let setup = Setup::new(wechat.address);
     let server = setup.serve();
     let mut connections: Vec<_> = (0..8).map(|_| http::Connection::open(server.address)).collect();
     for connection in &mut connections {
         connection.send(login_request("code"));
     }
-    let_it_read(&server);
+    server.let_it_read();
     gate.open();
     let answers: Vec<_> =
         connections.iter_mut().map(|connection| connection.read().text().to_owned()).collect();
@@ -58,7 +35,7 @@ fn requests_with_one_code_at_once_make_one_exchange_and_get_one_answer() {
 #[test]
 fn different_codes_and_the_same_code_in_two_apps_are_exchanged_apart() {
     let gate = Gate::default();
-    let wechat = wechat_behind(&gate);
+    let wechat = WeChat::behind(&gate);
     let setup = Setup::new(wechat.address).with(&format!(
         r#"
         [[apps]]
@@ -99,7 +76,7 @@ fn a_failed_exchange_is_shared_and_forgotten_as_well() {
     for connection in &mut connections {
         connection.send(login_request("code"));
     }
-    let_it_read(&server);
+    server.let_it_read();
     gate.open();
     for connection in &mut connections {
         assert!(connection.read().text().contains("WEIXIN_CODE_ERR"));
@@ -112,14 +89,14 @@ fn a_failed_exchange_is_shared_and_forgotten_as_well() {
 #[test]
 fn a_login_is_written_though_its_client_went_away() {
     let gate = Gate::default();
-    let wechat = wechat_behind(&gate);
+    let wechat = WeChat::behind(&gate);
     let setup = Setup::new(wechat.address);
     let server = setup.serve();
     let mut connection = http::Connection::open(server.address);
     connection.send(login_request("impatient"));
     wechat.wait_for_questions(1);
     drop(connection);
-    let_it_read(&server);
+    server.let_it_read();
     gate.open();
     eventually(PATIENCE, "the login is written", || {
         (setup.sessions(&["--openid", "impatient"]).len() == 1).then_some(())

@@ -6,23 +6,14 @@ use std::time::{Duration, Instant};
 
 use mina_auth::clock;
 
-use crate::support::{Gate, PATIENCE, Reply, Setup, WeChat, eventually, http};
-
-/// A WeChat that answers the code `slow` once the gate is open.
-fn wechat_behind(gate: &Gate) -> WeChat {
-    let gate = gate.clone();
-    WeChat::start(move |question| {
-        if question.code() == "slow" {
-            gate.pass();
-        }
-        Reply::person(question.code())
-    })
-}
+use crate::support::program::Program;
+use crate::support::server::login_request;
+use crate::support::{Answer, Gate, PATIENCE, Setup, WeChat, eventually, http};
 
 #[test]
 fn an_open_request_is_answered_and_new_connections_are_refused() {
     let gate = Gate::default();
-    let wechat = wechat_behind(&gate);
+    let wechat = WeChat::behind(&gate);
     let setup = Setup::new(wechat.address);
     let mut server = setup.serve();
     thread::scope(|scope| {
@@ -37,6 +28,30 @@ fn an_open_request_is_answered_and_new_connections_are_refused() {
     assert_eq!(server.program.wait().code(), Some(0));
     let sessions = setup.sessions(&[]);
     assert_eq!(sessions[0]["openid"], "slow");
+}
+
+/// The two clients may be on different threads of the server, and the one that began the exchange
+/// has gone: nobody on its thread waits any more.
+#[test]
+fn a_request_that_shares_an_exchange_is_answered_though_the_first_client_went_away() {
+    for _ in 0..6 {
+        let gate = Gate::default();
+        let wechat = WeChat::behind(&gate);
+        let mut server = Setup::new(wechat.address).serve();
+        let [mut first, mut second] = [(); 2].map(|()| http::Connection::open(server.address));
+        first.send(login_request("person"));
+        wechat.wait_for_questions(1);
+        second.send(login_request("person"));
+        server.let_it_read();
+        drop(first);
+        server.let_it_read();
+        server.program.signal("TERM");
+        let refused = || TcpStream::connect(server.address).is_err().then_some(());
+        eventually(PATIENCE, "new connections are refused", refused);
+        gate.open();
+        assert_eq!(Answer::read(&second.read()).line(), "0 NEW_SESSION_SUCCESS");
+        assert_eq!(server.program.wait().code(), Some(0));
+    }
 }
 
 #[test]
@@ -56,13 +71,12 @@ fn last_visits_are_written() {
 
 #[test]
 fn a_request_that_never_ends_is_cut_off_after_the_drain_timeout() {
-    let wechat = wechat_behind(&Gate::default());
+    let wechat = WeChat::behind(&Gate::default());
     let setup = Setup::new(wechat.address)
         .with("wechat.timeout = \"30s\"\nserver.drain_timeout = \"500ms\"");
     let mut server = setup.serve();
-    let body = r#"{"interface":{"interfaceName":"qcloud.cam.id_skey","para":{"code":"slow"}}}"#;
     let mut connection = http::Connection::open(server.address);
-    connection.send(http::request("POST", "/mina_auth/", &[], body.as_bytes()));
+    connection.send(login_request("slow"));
     wechat.wait_for_questions(1);
     let asked = Instant::now();
     server.program.signal("TERM");
@@ -88,9 +102,11 @@ fn an_idle_connection_does_not_hold_up_the_end() {
 
 #[test]
 fn a_signal_right_after_the_start_is_heeded() {
-    let wechat = WeChat::of_anybody();
+    let setup = Setup::new(WeChat::of_anybody().address);
     for _ in 0..20 {
-        let server = Setup::new(wechat.address).serve();
-        server.stop();
+        let program = Program::start(&mut setup.command(&["serve"]));
+        program.address("protocol");
+        program.signal("TERM");
+        program.finish().succeeded();
     }
 }

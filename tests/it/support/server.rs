@@ -136,6 +136,14 @@ impl Server {
         self.call(CHECK, &session.para())
     }
 
+    /// Has every thread of the server read what was sent to it before: connections are spread
+    /// over the threads, and each thread reads in the order of arrival.
+    pub fn let_it_read(&self) {
+        for _ in 0..64 {
+            assert_eq!(self.call(CHECK, &json!({ "id": "", "skey": "" })).code, 60012);
+        }
+    }
+
     /// The session that a login with this code gives.
     #[track_caller]
     pub fn session(&self, code: &str) -> Session {
@@ -146,6 +154,12 @@ impl Server {
 /// The whole body of a request.
 pub fn envelope(interface: &Value) -> String {
     json!({ "version": 1, "componentName": "MA", "interface": interface }).to_string()
+}
+
+/// The bytes of a login request.
+pub fn login_request(code: &str) -> Vec<u8> {
+    let body = envelope(&json!({ "interfaceName": LOGIN, "para": { "code": code } }));
+    http::request("POST", "/mina_auth/", &[], body.as_bytes())
 }
 
 /// The answer of an interface.

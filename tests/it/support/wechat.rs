@@ -10,7 +10,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use super::http::Head;
-use super::{APP, PATIENCE};
+use super::{APP, Gate, PATIENCE};
 
 /// A session_key as WeChat gives one: the one of WeChat's published example.
 pub const SESSION_KEY: &str = "tiihtNczf5v6AKRyjwEUhQ==";
@@ -107,6 +107,15 @@ impl WeChat {
     /// A WeChat in which every code stands for a person of the same name.
     pub fn of_anybody() -> Self {
         Self::start(|question| Reply::person(question.code()))
+    }
+
+    /// The same, but it answers nobody before the gate is open.
+    pub fn behind(gate: &Gate) -> Self {
+        let gate = gate.clone();
+        Self::start(move |question| {
+            gate.pass();
+            Reply::person(question.code())
+        })
     }
 
     pub fn questions(&self) -> Vec<Question> {
