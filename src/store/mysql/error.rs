@@ -3,13 +3,13 @@
 use super::pool::{Failure, number};
 use super::{MysqlUrl, Settings, TimeZone};
 
-/// A database that cannot be used.
+/// A database that cannot be used. Each message is whole: its cause is in it.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("`storage.url`: {0}")]
     Url(String),
-    #[error("cannot connect to {url}: {source}")]
-    Connect { url: MysqlUrl, source: Failure },
+    #[error("cannot connect to {url}: {cause}")]
+    Connect { url: MysqlUrl, cause: Failure },
     #[error(
         "cannot connect to {0}: the account logs in with MySQL's `caching_sha2_password`, which needs TLS; add `?ssl-mode=REQUIRED` to `storage.url` and see that the server has TLS on (MySQL 8 has, unless it was turned off), or give the account the plugin `mysql_native_password`"
     )]
@@ -22,8 +22,8 @@ pub enum OpenError {
         "there are no tables in the database at {url}; `mina-auth serve`, `mina-auth migrate` and `mina-auth app add` create them"
     )]
     Absent { url: MysqlUrl },
-    #[error("cannot use the database at {url}: {source}")]
-    Database { url: MysqlUrl, source: sqlx::Error },
+    #[error("cannot use the database at {url}: {cause}")]
+    Database { url: MysqlUrl, cause: sqlx::Error },
     #[error("another process has been migrating the database for {seconds} seconds")]
     Locked { seconds: u32 },
     #[error(
@@ -31,9 +31,9 @@ pub enum OpenError {
     )]
     Newer { found: usize, known: usize },
     #[error(
-        "the database account lacks the right {right} ({source}); grant it: GRANT {right} ON `{database}`.* TO the account; or run this by hand with an account that has it, then start again:\n\n{sql}"
+        "the database account lacks the right {right} ({cause}); grant it: GRANT {right} ON `{database}`.* TO the account; or run this by hand with an account that has it, then start again:\n\n{sql}"
     )]
-    Right { right: String, database: String, sql: String, source: sqlx::Error },
+    Right { right: String, database: String, sql: String, cause: sqlx::Error },
     #[error(
         "the database has sessions, and nothing says which zone their datetimes are in: set `storage.time_zone` to the PHP server's zone, such as \"+08:00\""
     )]
@@ -62,9 +62,9 @@ pub enum OpenError {
 
 impl OpenError {
     /// Explains why there is no connection.
-    pub(super) fn connect(settings: &Settings, source: Failure) -> Self {
+    pub(super) fn connect(settings: &Settings, cause: Failure) -> Self {
         let url = settings.url.clone();
-        match &source {
+        match &cause {
             // The driver wants to encrypt the password itself, and is built without that.
             Failure::Database(sqlx::Error::Configuration(error))
                 if error.to_string().contains("RSA") =>
@@ -74,23 +74,23 @@ impl OpenError {
             failure if failure.number() == Some(1049) => {
                 Self::NoDatabase { database: url.database().to_owned(), url }
             }
-            _ => Self::Connect { url, source },
+            _ => Self::Connect { url, cause },
         }
     }
 
-    pub(super) fn database(settings: &Settings, source: sqlx::Error) -> Self {
-        Self::Database { url: settings.url.clone(), source }
+    pub(super) fn database(settings: &Settings, cause: sqlx::Error) -> Self {
+        Self::Database { url: settings.url.clone(), cause }
     }
 
     /// Names the right that the first of these statements needs.
-    pub(super) fn right(settings: &Settings, pending: &[String], source: sqlx::Error) -> Self {
-        debug_assert!(number(&source).is_some(), "the server refused");
+    pub(super) fn right(settings: &Settings, pending: &[String], cause: sqlx::Error) -> Self {
+        debug_assert!(number(&cause).is_some(), "the server refused");
         let first = pending.first().and_then(|sql| sql.split_whitespace().next());
         Self::Right {
             right: first.unwrap_or("ALL").to_owned(),
             database: settings.url.database().to_owned(),
             sql: pending.join(";\n") + ";\n",
-            source,
+            cause,
         }
     }
 }

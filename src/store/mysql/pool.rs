@@ -24,8 +24,9 @@ const MAX_IDLE: Duration = Duration::from_mins(2);
 /// Work that the database did not do.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
+    // The driver's errors have their causes in their own text.
+    #[error("{0}")]
+    Database(sqlx::Error),
     #[error(
         "the database did not answer within {} (`storage.timeout`)",
         humantime::format_duration(*.0)
@@ -38,6 +39,12 @@ pub enum Failure {
     Exhausted(Duration),
     #[error("the work was given up: the process ends")]
     Ending,
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
 }
 
 impl Failure {

@@ -236,7 +236,8 @@ async fn what_php_changes_is_refused_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leaving_php_is_announced_and_final() {
     let (store, shared, _database) = shared().await;
-    let refusal = store.put_app(&app("wxother")).await.expect_err("it is refused").to_string();
+    let refusal = store.put_app(&app("wxother")).await.expect_err("it is refused");
+    let refusal = format!("{:#}", anyhow::Error::new(refusal));
     assert!(refusal.contains("one app only"), "{refusal}");
     let alone = Settings { shared_with_php: false, ..shared.clone() };
     let error = refused(&alone).await;
