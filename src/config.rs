@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::choices::one_of;
 use crate::session::{App, Lifetime};
-use crate::store::StorageUrl;
+use crate::store::{self, StorageUrl, mysql};
 use crate::telemetry::Log;
 
 /// The reference of all settings, and their defaults.
@@ -45,6 +45,11 @@ pub struct Server {
 #[serde(deny_unknown_fields)]
 pub struct Storage {
     pub url: StorageUrl,
+    pub time_zone: String,
+    pub legacy_appid: String,
+    pub shared_with_php: bool,
+    pub max_connections: usize,
+    pub timeout: Span,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -191,6 +196,7 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         self.wechat_base_urls()?;
         self.proxy()?;
+        self.store()?;
         let exposed = self.admin.listen.0.iter().find(|address| !address.ip().is_loopback());
         if let Some(address) = exposed
             && self.admin_token()?.expose_secret().is_empty()
@@ -211,6 +217,65 @@ impl Config {
             return Err(ConfigError::setting("apps.default", "more than one app is the default"));
         }
         self.apps().map(drop)
+    }
+
+    /// The store, and how it is used.
+    ///
+    /// # Errors
+    ///
+    /// When settings of `[storage]` do not go together.
+    pub fn store(&self) -> Result<store::Settings, ConfigError> {
+        let storage = &self.storage;
+        let url = match &storage.url {
+            StorageUrl::Memory => return Ok(store::Settings::Memory),
+            StorageUrl::Sqlite(path) => return Ok(store::Settings::Sqlite(path.clone())),
+            StorageUrl::Mysql(url) => url.clone(),
+        };
+        let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let time_zone = given(&storage.time_zone)
+            .map(|zone| zone.parse())
+            .transpose()
+            .map_err(|problem: String| ConfigError::setting("storage.time_zone", problem))?;
+        self.check_shared(time_zone.is_some())?;
+        if storage.max_connections == 0 {
+            return Err(ConfigError::setting("storage.max_connections", "is zero"));
+        }
+        // A transaction must be over before other nodes stop waiting for its events.
+        if storage.timeout.0.is_zero() || storage.timeout.0 > Duration::from_secs(15) {
+            let problem = "expected more than nothing and at most 15s";
+            return Err(ConfigError::setting("storage.timeout", problem));
+        }
+        Ok(store::Settings::Mysql(mysql::Settings {
+            url,
+            time_zone,
+            legacy_appid: given(&storage.legacy_appid).map(Into::into),
+            shared_with_php: storage.shared_with_php,
+            leave_php: false,
+            serves: false,
+            max_connections: storage.max_connections,
+            timeout: storage.timeout.0,
+        }))
+    }
+
+    /// Checks what the PHP server beside this one cannot do.
+    fn check_shared(&self, has_zone: bool) -> Result<(), ConfigError> {
+        let refuse = |setting: &str, problem: &str| {
+            let problem = format!("{problem} while `storage.shared_with_php` is set");
+            Err(ConfigError::setting(setting, problem))
+        };
+        if !self.storage.shared_with_php {
+            return Ok(());
+        }
+        if !has_zone {
+            return refuse("storage.time_zone", "must be the PHP server's zone (\"+08:00\")");
+        }
+        if self.sessions.per_user != 1 {
+            return refuse("sessions.per_user", "must be 1, as with the PHP server,");
+        }
+        if self.apps.len() > 1 {
+            return refuse("apps", "there may be one app only, as with the PHP server,");
+        }
+        Ok(())
     }
 
     /// The apps of the configuration, their secrets read from where they are.

@@ -128,10 +128,15 @@ pub async fn serve(
 
 /// Opens the store, writes the configured apps into it and puts the operations on top.
 async fn operations(config: &Config) -> Result<Operations> {
-    let store = store::open(&config.storage.url, Opener::Server)?;
+    let store = store::open(&config.store()?, Opener::Server).await?;
     write_apps(config, &*store).await?;
     let settings = CacheSettings {
-        max_bytes: usize::try_from(config.cache.max_bytes.0)?,
+        // The PHP server tells nobody what it changes: every check reads the row.
+        max_bytes: if config.storage.shared_with_php {
+            0
+        } else {
+            usize::try_from(config.cache.max_bytes.0)?
+        },
         max_stale: seconds(config.cache.max_stale.0),
         touch_interval: seconds(config.sessions.touch_interval.0),
     };

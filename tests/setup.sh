@@ -1,12 +1,23 @@
 #!/usr/bin/env bash
 # Installs what the tests need and the machine lacks: a C compiler for the embedded database, curl
-# for the commands that `dev` prints.
+# for the commands that `dev` prints, MariaDB and openssl for its certificate. The tests start a
+# MariaDB of their own; no server of the system is started or used.
 set -euo pipefail
+PATH=$PATH:/usr/sbin:/usr/local/sbin
 missing=()
 command -v cc >/dev/null || missing+=(build-essential)
 command -v curl >/dev/null || missing+=(curl)
+command -v openssl >/dev/null || missing+=(openssl)
+command -v mariadbd >/dev/null && command -v mariadb-install-db >/dev/null || missing+=(mariadb-server)
 if [ ${#missing[@]} -gt 0 ]; then
     sudo=$([ "$(id -u)" = 0 ] || echo sudo)
+    # Keeps a package from starting its server; a policy that is there stays as it is.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
+        $sudo chmod +x $policy
+        trap '$sudo rm -f $policy' EXIT
+    fi
     $sudo apt-get update -q
-    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -qy --no-install-recommends "${missing[@]}"
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}"
 fi

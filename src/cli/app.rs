@@ -54,35 +54,33 @@ pub struct Add {
 
 pub fn run(command: Command, config: &Config) -> Result<()> {
     let opener = if matches!(command, Command::Add(_)) { Opener::Creating } else { Opener::Using };
-    let store = store::open(&config.storage.url, opener)?;
-    match command {
-        Command::Add(add) => add.run(&*store, config),
-        Command::List { json } => {
-            let apps = block_on(async { Ok(store.apps().await?) })?;
-            print(&apps, json)
+    block_on(async {
+        let store = store::open(&config.store()?, opener).await?;
+        match command {
+            Command::Add(add) => add.run(&*store, config).await,
+            Command::List { json } => print(&store.apps().await?, json),
+            Command::Show { appid, json } => {
+                let app = find(&*store, &appid).await?;
+                print(&[app.with_context(|| format!("there is no app `{appid}`"))?], json)
+            }
+            Command::Remove { appid } => {
+                let id = AppId::from(appid.trim());
+                ensure!(store.remove_app(&id).await?, "there is no app `{id}`");
+                eprintln!("removed {id} with its users and sessions");
+                Ok(())
+            }
         }
-        Command::Show { appid, json } => {
-            let app = find(&*store, &appid)?;
-            print(&[app.with_context(|| format!("there is no app `{appid}`"))?], json)
-        }
-        Command::Remove { appid } => {
-            let id = AppId::from(appid.trim());
-            let removed = block_on(async { Ok(store.remove_app(&id).await?) })?;
-            ensure!(removed, "there is no app `{id}`");
-            eprintln!("removed {id} with its users and sessions");
-            Ok(())
-        }
-    }
+    })
 }
 
 impl Add {
-    fn run(self, store: &dyn Store, config: &Config) -> Result<()> {
+    async fn run(self, store: &dyn Store, config: &Config) -> Result<()> {
         let appid = AppId::from(self.appid.trim());
         ensure!(!appid.as_str().is_empty(), "the appid is empty");
         if !appid.is_well_formed() {
             eprintln!("warning: `{appid}` is not `wx` and 16 hex digits, as WeChat's appids are");
         }
-        let known = find(store, appid.as_str())?;
+        let known = find(store, appid.as_str()).await?;
         let lifetime = known.as_ref().map_or(Lifetime::default(), |app| app.lifetime);
         let app = App {
             secret: self.secret(known.as_ref())?,
@@ -93,7 +91,7 @@ impl Add {
             is_default: self.default || known.as_ref().is_some_and(|app| app.is_default),
             appid,
         };
-        block_on(async { Ok(store.put_app(&app).await?) })?;
+        store.put_app(&app).await?;
         eprintln!("{} {}", if known.is_some() { "changed" } else { "added" }, app.appid);
         if config.apps.iter().any(|configured| configured.appid.trim() == app.appid.as_str()) {
             eprintln!(
@@ -128,8 +126,8 @@ impl Add {
     }
 }
 
-fn find(store: &dyn Store, appid: &str) -> Result<Option<App>> {
-    let apps = block_on(async { Ok(store.apps().await?) })?;
+async fn find(store: &dyn Store, appid: &str) -> Result<Option<App>> {
+    let apps = store.apps().await?;
     Ok(apps.into_iter().find(|app| app.appid.as_str() == appid.trim()))
 }
 

@@ -43,7 +43,7 @@ async fn open(config: &Config) -> Result<Vec<App>> {
         say!("ok    the store is in memory: sessions end with the server")?;
         return Ok(apps);
     }
-    let stored = store::open(&config.storage.url, Opener::Creating)?.apps().await?;
+    let stored = store::open(&config.store()?, Opener::Creating).await?.apps().await?;
     say!("ok    the store {} can be used", config.storage.url)?;
     let configured = |app: &App| apps.iter().any(|other| other.appid == app.appid);
     let others: Vec<_> = stored.into_iter().filter(|app| !configured(app)).collect();

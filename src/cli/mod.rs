@@ -20,6 +20,7 @@ mod app;
 mod check;
 mod config;
 mod dev;
+mod import;
 mod migrate;
 mod serve;
 mod session;
@@ -53,6 +54,8 @@ enum Command {
     Session(session::Command),
     /// Bring the database's schema up to date (`serve` does so too)
     Migrate(migrate::Args),
+    /// Copy the apps and sessions of a Wafer server's MySQL database into the store
+    Import(import::Args),
     /// Check the configuration, the store, and each app's secret with WeChat
     Check,
     /// Print the configuration
@@ -92,6 +95,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::App(command) => app::run(command, &load()?)?,
         Command::Session(command) => session::run(command, &load()?)?,
         Command::Migrate(args) => migrate::run(&args, &load()?)?,
+        Command::Import(args) => import::run(&args, &load()?)?,
         Command::Check => return check::run(load()),
         Command::Config(command) => config::run(&command, load)?,
         Command::Completions { shell } => {

@@ -87,8 +87,8 @@ impl From<Chosen> for Selection {
 }
 
 pub fn run(command: Command, config: &Config) -> Result<()> {
-    let store = store::open(&config.storage.url, Opener::Using)?;
     block_on(async {
+        let store = store::open(&config.store()?, Opener::Using).await?;
         match command {
             Command::List(Which { app, one, json }) => {
                 let selection = selection(app, one.openid, one.id);

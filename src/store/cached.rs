@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use async_trait::async_trait;
 use indexmap::{Equivalent, IndexSet};
 
+use super::import::Imported;
 use super::{Change, Changes, Expiry, Purged, Selection, Store, StoreError};
 use crate::session::{App, AppId, Expired, Login, Session, SessionId, SignedIn, Visit};
 
@@ -569,6 +570,12 @@ impl Store for Cached {
 
     async fn purge(&self, expiry: &[Expiry], cursor: i64) -> Result<Purged, StoreError> {
         self.inner.purge(expiry, cursor).await
+    }
+
+    async fn import(&self, sessions: Vec<Session>) -> Result<Vec<Imported>, StoreError> {
+        let imported = self.inner.import(sessions).await;
+        self.forget_all();
+        imported
     }
 
     async fn changes(&self) -> Result<Changes, StoreError> {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
 
+use super::import::Imported;
 use super::{Change, Changes, Expiry, Selection, Store, Whose};
-use crate::session::{App, Lifetime, Login, Session, SessionId, SignedIn, Skey, Visit};
+use crate::session::{App, Lifetime, Login, Session, SessionId, SignedIn, Skey, User, Visit};
 
 const APP: &str = "wx0123456789abcdef";
 const OTHER_APP: &str = "wxfedcba9876543210";
@@ -44,6 +45,9 @@ macro_rules! store_tests {
             expired_sessions_are_purged_and_others_stay,
             a_purge_goes_through_all_slices,
             the_change_feed_ends,
+            an_import_is_the_same_twice,
+            an_import_never_overwrites_a_newer_login,
+            an_import_does_not_bring_back_what_was_ended,
         }
     };
     ($open:expr => $($case:ident,)+) => {
@@ -427,4 +431,63 @@ pub(crate) async fn the_change_feed_ends(store: Arc<dyn Store>) {
     }
     let second = store.changes().await.expect("the feed can be read");
     assert_eq!(second, Changes::These(Vec::new()));
+}
+
+/// A session of another database, made at a second; its skey is named after that.
+fn foreign(id: &str, open_id: &str, created: i64) -> Session {
+    Session {
+        id: id.into(),
+        skey: format!("skey-{created}").into(),
+        appid: APP.into(),
+        open_id: open_id.into(),
+        created,
+        last_visit: created + 5,
+        user: User {
+            union_id: None,
+            session_key: "a2V5".into(),
+            previous_session_key: None,
+            profile: format!(r#"{{"openId":"{open_id}","nickName":"at {created}"}}"#),
+        },
+    }
+}
+
+async fn import(store: &dyn Store, sessions: &[Session]) -> Vec<Imported> {
+    store.import(sessions.to_vec()).await.expect("the sessions are imported")
+}
+
+pub(crate) async fn an_import_is_the_same_twice(store: Arc<dyn Store>) {
+    // Two rows of one user, as the PHP server's race makes them.
+    let there = [foreign("a", "o1", 10), foreign("b", "o1", 20), foreign("c", "o2", 20)];
+    assert_eq!(import(&*store, &there).await, [Imported::Added; 3]);
+    assert_eq!(import(&*store, &there).await, [Imported::Known; 3]);
+    for id in ["a", "b"] {
+        let session = session(&*store, &id.into()).await.expect("the session is there");
+        assert_eq!(session.last_visit, session.created + 5);
+        assert!(session.user.profile.contains("at 20"));
+    }
+    let later = [foreign("c", "o2", 30)];
+    assert_eq!(import(&*store, &later).await, [Imported::Renewed]);
+    assert!(has_skey(&*store, &"c".into(), &"skey-30".into()).await);
+    assert_eq!(count(&*store).await, 3);
+}
+
+pub(crate) async fn an_import_never_overwrites_a_newer_login(store: Arc<dyn Store>) {
+    let there = [foreign("a", "o1", 10)];
+    import(&*store, &there).await;
+    sign_in(&*store, login("o1", 20)).await;
+    assert_eq!(import(&*store, &there).await, [Imported::Known]);
+    assert!(has_skey(&*store, &"a".into(), &"skey-o1-20".into()).await);
+    sign_in(&*store, login("o2", 20)).await;
+    let late = [foreign("b", "o2", 10)];
+    assert_eq!(import(&*store, &late).await, [Imported::Superseded]);
+    assert!(session(&*store, &"b".into()).await.is_none());
+}
+
+pub(crate) async fn an_import_does_not_bring_back_what_was_ended(store: Arc<dyn Store>) {
+    let there = [foreign("a", "o1", 10)];
+    import(&*store, &there).await;
+    let selection = Selection { appid: None, whose: Whose::User("o1".into()) };
+    store.revoke(&selection).await.expect("it is revoked");
+    assert_eq!(import(&*store, &there).await, [Imported::Superseded]);
+    assert_eq!(count(&*store).await, 0);
 }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
+use super::import::{self, Imported};
 use super::{Change, Changes, Expiry, Purged, Selection, Store, StoreError, Whose};
 use crate::session::{App, AppId, Login, OpenId, Session, SessionId, SignedIn, User, Visit};
 
@@ -95,6 +96,38 @@ impl State {
     }
 }
 
+impl State {
+    fn import(&mut self, session: Session) -> Imported {
+        let owner = (session.appid.clone(), session.open_id.clone());
+        let known = self.session(&session.id).map(|session| session.created);
+        let entry = self.users.get(&owner);
+        let logins: Vec<i64> =
+            entry.iter().flat_map(|entry| &entry.sessions).map(|s| s.created).collect();
+        let imported = Imported::decide(&session, known, entry.is_some(), &logins);
+        if !matches!(imported, Imported::Added | Imported::Renewed) {
+            return imported;
+        }
+        self.remove(std::slice::from_ref(&session.id));
+        let user = import::user(&session, entry_user(&self.users, &owner));
+        let brings_user = imported.brings_user(&session, &logins);
+        self.owners.insert(session.id.clone(), owner.clone());
+        let entry = self
+            .users
+            .entry(owner)
+            .or_insert_with(|| Entry { user: user.clone(), sessions: Vec::new() });
+        if brings_user {
+            entry.user = user;
+        }
+        entry.sessions.push(session);
+        entry.sessions.sort_by_key(|session| session.created);
+        imported
+    }
+}
+
+fn entry_user(users: &HashMap<(AppId, OpenId), Entry>, owner: &(AppId, OpenId)) -> Option<User> {
+    users.get(owner).map(|entry| entry.user.clone())
+}
+
 #[async_trait]
 impl Store for Memory {
     async fn apps(&self) -> Result<Vec<App>, StoreError> {
@@ -172,6 +205,11 @@ impl Store for Memory {
             state.select(&everyone).filter(expired).map(|session| session.id).collect();
         state.remove(&ids);
         Ok(Purged { removed: ids.len() as u64, next: None })
+    }
+
+    async fn import(&self, sessions: Vec<Session>) -> Result<Vec<Imported>, StoreError> {
+        let mut state = self.state();
+        Ok(sessions.into_iter().map(|session| state.import(session)).collect())
     }
 
     async fn changes(&self) -> Result<Changes, StoreError> {

@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use self::import::Imported;
+use self::mysql::MysqlUrl;
 use crate::session::{App, AppId, Lifetime, Login, OpenId, Session, SessionId, SignedIn, Visit};
 
 pub mod cached;
+pub mod import;
 pub mod memory;
+pub mod mysql;
 pub mod sqlite;
 
 #[cfg(test)]
@@ -49,6 +53,10 @@ pub trait Store: Send + Sync + 'static {
     /// Looks at one bounded slice of the sessions after `cursor` (0 at first) and deletes those
     /// that have expired.
     async fn purge(&self, expiry: &[Expiry], cursor: i64) -> Result<Purged, StoreError>;
+
+    /// Writes sessions of another database, in the order of their logins, as
+    /// [`Imported::decide`] says; again, if need be.
+    async fn import(&self, sessions: Vec<Session>) -> Result<Vec<Imported>, StoreError>;
 
     /// What changed since the last call, by whichever process.
     async fn changes(&self) -> Result<Changes, StoreError>;
@@ -146,6 +154,8 @@ pub enum StorageUrl {
     Memory,
     /// `sqlite:PATH`
     Sqlite(std::path::PathBuf),
+    /// `mysql://USER:PASSWORD@HOST:PORT/DATABASE`
+    Mysql(MysqlUrl),
 }
 
 impl std::str::FromStr for StorageUrl {
@@ -155,7 +165,8 @@ impl std::str::FromStr for StorageUrl {
         match url.split_once(':') {
             Some(("memory", "")) => Ok(Self::Memory),
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
-            _ => Err("expected `memory:` or `sqlite:PATH`".into()),
+            Some(("mysql", _)) => url.parse().map(Self::Mysql),
+            _ => Err("expected `memory:`, `sqlite:PATH` or `mysql://…`".into()),
         }
     }
 }
@@ -179,8 +190,17 @@ impl fmt::Display for StorageUrl {
         match self {
             Self::Memory => f.write_str("memory:"),
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Mysql(url) => url.fmt(f),
         }
     }
+}
+
+/// Which store, and how it is used; the settings of `[storage]`.
+#[derive(Debug, Clone)]
+pub enum Settings {
+    Memory,
+    Sqlite(std::path::PathBuf),
+    Mysql(mysql::Settings),
 }
 
 /// A store that cannot be opened.
@@ -190,6 +210,14 @@ pub enum OpenError {
     ServerOnly,
     #[error(transparent)]
     Sqlite(#[from] sqlite::OpenError),
+    #[error(transparent)]
+    Mysql(#[from] Box<mysql::OpenError>),
+}
+
+impl From<mysql::OpenError> for OpenError {
+    fn from(error: mysql::OpenError) -> Self {
+        Self::Mysql(Box::new(error))
+    }
 }
 
 /// Who opens a store, and so what may be made of one that is not there.
@@ -203,17 +231,21 @@ pub enum Opener {
     Using,
 }
 
-/// Opens the store that a URL names, its schema up to date.
+/// Opens a store, its schema up to date.
 ///
 /// # Errors
 ///
 /// [`OpenError`] says what is wrong and what would be right.
-pub fn open(url: &StorageUrl, opener: Opener) -> Result<Arc<dyn Store>, OpenError> {
-    match url {
-        StorageUrl::Memory if opener == Opener::Server => Ok(Arc::new(memory::Memory::default())),
-        StorageUrl::Memory => Err(OpenError::ServerOnly),
-        StorageUrl::Sqlite(path) => {
-            Ok(Arc::new(sqlite::Sqlite::open(path, opener != Opener::Using)?))
+pub async fn open(settings: &Settings, opener: Opener) -> Result<Arc<dyn Store>, OpenError> {
+    let create = opener != Opener::Using;
+    match settings {
+        Settings::Memory if opener == Opener::Server => Ok(Arc::new(memory::Memory::default())),
+        Settings::Memory => Err(OpenError::ServerOnly),
+        Settings::Sqlite(path) => Ok(Arc::new(sqlite::Sqlite::open(path, create)?)),
+        Settings::Mysql(settings) => {
+            let serves = opener == Opener::Server;
+            let settings = mysql::Settings { serves, ..settings.clone() };
+            Ok(Arc::new(mysql::Mysql::open(&settings, create).await?))
         }
     }
 }

@@ -14,8 +14,11 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{Semaphore, oneshot};
 
+use super::import::Imported;
 use super::{Change, Changes, Expiry, Purged, Selection, Store, StoreError, Whose};
 use crate::session::{App, AppId, Lifetime, Login, Session, SessionId, SignedIn, User, Visit};
+
+mod import;
 
 /// The schema, step by step; `PRAGMA user_version` counts the steps taken.
 const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_init.sql")];
@@ -309,16 +312,27 @@ fn announce(connection: &Connection, session: Option<&SessionId>) -> rusqlite::R
         .map(drop)
 }
 
-fn sign_in(connection: &Connection, login: &Login) -> rusqlite::Result<SignedIn> {
-    let owner = [login.appid.as_str(), login.open_id.as_str()];
-    let stored = connection
+/// The user's row.
+fn stored_user(
+    connection: &Connection,
+    appid: &str,
+    open_id: &str,
+) -> rusqlite::Result<Option<User>> {
+    connection
         .prepare_cached(
             "SELECT union_id, session_key, previous_session_key, user_info \
              FROM mina_user WHERE appid = ? AND open_id = ?",
         )?
-        .query_row(owner, |row| read_user(row, 0))
-        .optional()?;
-    let user = login.user(stored);
+        .query_row([appid, open_id], |row| read_user(row, 0))
+        .optional()
+}
+
+fn put_user(
+    connection: &Connection,
+    appid: &str,
+    open_id: &str,
+    user: &User,
+) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO mina_user \
@@ -330,13 +344,20 @@ fn sign_in(connection: &Connection, login: &Login) -> rusqlite::Result<SignedIn>
              user_info = excluded.user_info",
         )?
         .execute(params![
-            owner[0],
-            owner[1],
+            appid,
+            open_id,
             user.union_id,
             user.session_key.expose_secret(),
             user.previous_session_key.as_ref().map(SecretString::expose_secret),
             user.profile,
-        ])?;
+        ])
+        .map(drop)
+}
+
+fn sign_in(connection: &Connection, login: &Login) -> rusqlite::Result<SignedIn> {
+    let owner = [login.appid.as_str(), login.open_id.as_str()];
+    let user = login.user(stored_user(connection, owner[0], owner[1])?);
+    put_user(connection, owner[0], owner[1], &user)?;
     let sessions: Vec<(i64, SessionId)> = connection
         .prepare_cached(
             "SELECT id, uuid FROM cSessionInfo WHERE appid = ? AND open_id = ? \
@@ -578,6 +599,13 @@ impl Store for Sqlite {
     async fn purge(&self, expiry: &[Expiry], cursor: i64) -> Result<Purged, StoreError> {
         let expiry = expiry.to_vec();
         self.write("purging sessions", move |connection| purge(connection, &expiry, cursor)).await
+    }
+
+    async fn import(&self, sessions: Vec<Session>) -> Result<Vec<Imported>, StoreError> {
+        self.write("importing sessions", move |connection| {
+            sessions.iter().map(|session| import::import(connection, session)).collect()
+        })
+        .await
     }
 
     async fn changes(&self) -> Result<Changes, StoreError> {

@@ -154,7 +154,7 @@ pub fn minimal_profile(open_id: &str) -> String {
 
 /// Decodes base64 as PHP does: padding and foreign characters do not count, and a space stands
 /// for the `+` that form decoding turned into one.
-fn decode_base64(text: &str) -> Vec<u8> {
+pub(crate) fn decode_base64(text: &str) -> Vec<u8> {
     let mut symbols: Vec<u8> = text
         .bytes()
         .map(|byte| if byte == b' ' { b'+' } else { byte })

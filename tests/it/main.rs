@@ -13,6 +13,8 @@ mod expiry;
 mod health;
 mod initdata;
 mod logins;
+mod mariadb;
+mod mysql;
 mod secrets;
 mod shutdown;
 mod support;

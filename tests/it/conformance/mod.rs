@@ -34,6 +34,7 @@ macro_rules! on_every_store {
 on_every_store! {
     sqlite => "sqlite:reference.db",
     memory => "memory:",
+    mysql => crate::mariadb::Mariadb::shared().database_now().url,
 }
 
 #[derive(Deserialize)]

@@ -1,0 +1,232 @@
+//! `mina-auth import`
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal as _, Write as _, stderr};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::sync::mpsc;
+
+use super::block_on;
+use crate::clock;
+use crate::config::Config;
+use crate::session::Session;
+use crate::store::import::Imported;
+use crate::store::mysql::{self, OpenError, Skip, Source};
+use crate::store::{self, Opener, Store};
+
+/// How many sessions are written in one go.
+const BATCH: usize = 2_000;
+
+/// How long the database to read from may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The Wafer database to read, mysql://USER:PASSWORD@HOST:PORT/DATABASE; it is not changed
+    #[arg(long, value_name = "URL", env = "MINA_AUTH_IMPORT_FROM", hide_env_values = true)]
+    from: String,
+    /// The zone of the datetimes there [default: as that database remembers]
+    #[arg(long, value_name = "+HH:MM", allow_hyphen_values = true)]
+    time_zone: Option<String>,
+    /// The app of the sessions there that name none [default: the only one]
+    #[arg(long, value_name = "APPID")]
+    legacy_appid: Option<String>,
+    /// Read and count, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Args {
+    fn settings(&self) -> Result<mysql::Settings> {
+        // Not parsed by clap, whose message would show the password.
+        let url = self.from.parse().map_err(anyhow::Error::msg).context("`--from`")?;
+        let zone = self.time_zone.as_deref().map(str::parse).transpose();
+        Ok(mysql::Settings {
+            url,
+            time_zone: zone.map_err(anyhow::Error::msg).context("`--time-zone`")?,
+            legacy_appid: self.legacy_appid.as_deref().map(Into::into),
+            shared_with_php: false,
+            leave_php: false,
+            serves: false,
+            max_connections: 1,
+            timeout: TIMEOUT,
+        })
+    }
+}
+
+pub fn run(args: &Args, config: &Config) -> Result<()> {
+    let settings = args.settings()?;
+    let into = config.store()?;
+    if let store::Settings::Mysql(into) = &into {
+        ensure!(into.url != settings.url, "`--from` is the store itself (`storage.url`)");
+    }
+    block_on(async {
+        let source = Source::open(&settings).await.map_err(explain)?;
+        if args.dry_run {
+            let summary = copy(source, None).await?;
+            summary.print("would be imported")?;
+            return Ok(());
+        }
+        let store = store::open(&into, Opener::Creating).await?;
+        copy_apps(&source, &*store).await?;
+        let summary = copy(source, Some(&*store)).await?;
+        summary.print(&format!("were imported into {}", config.storage.url))?;
+        Ok(())
+    })
+}
+
+fn explain(error: OpenError) -> anyhow::Error {
+    let hint = match &error {
+        OpenError::NoZone => "give the zone with `--time-zone`",
+        _ => "the database of `--from` cannot be read",
+    };
+    anyhow::Error::new(error).context(hint)
+}
+
+/// Copies the apps that the store does not have.
+async fn copy_apps(source: &Source, store: &dyn Store) -> Result<()> {
+    let known = store.apps().await?;
+    for app in source.apps() {
+        if known.iter().any(|known| known.appid == app.appid) {
+            say!("the app {} is there already and stays as it is", app.appid)?;
+        } else {
+            store.put_app(app).await?;
+            say!("the app {} was imported", app.appid)?;
+        }
+    }
+    Ok(())
+}
+
+/// What became of the sessions.
+#[derive(Debug, Default)]
+struct Summary {
+    imported: BTreeMap<&'static str, u64>,
+    skipped: BTreeMap<&'static str, u64>,
+}
+
+impl Summary {
+    fn count(&mut self, imported: Imported) {
+        let (of, what) = match imported {
+            Imported::Added => (&mut self.imported, "new"),
+            Imported::Renewed => (&mut self.imported, "logged in again there"),
+            Imported::Known => (&mut self.skipped, "here already"),
+            Imported::Superseded => {
+                (&mut self.skipped, "of users who logged in or were logged out here since")
+            }
+        };
+        *of.entry(what).or_default() += 1;
+    }
+
+    fn skip(&mut self, skip: Skip) {
+        let why = match skip {
+            Skip::Empty => "without an id, skey or openid",
+            Skip::NoApp => "of no known app",
+            Skip::Expired => "expired",
+        };
+        *self.skipped.entry(why).or_default() += 1;
+    }
+
+    /// Says what was skipped and why, and what became of the others.
+    fn print(&self, what: &str) -> Result<()> {
+        for (why, count) in &self.skipped {
+            say!("{count} skipped: {why}")?;
+        }
+        let parts: Vec<_> =
+            self.imported.iter().map(|(which, count)| format!("{count} {which}")).collect();
+        let total: u64 = self.imported.values().sum();
+        if parts.is_empty() {
+            return Ok(say!("{total} sessions {what}")?);
+        }
+        Ok(say!("{total} sessions ({}) {what}", parts.join(", "))?)
+    }
+}
+
+/// Reads and writes side by side. Without a store everything counts as new.
+async fn copy(mut source: Source, store: Option<&dyn Store>) -> Result<Summary> {
+    let mut progress = Progress::new(source.count().await?);
+    let (sender, mut batches) = mpsc::channel::<Vec<Session>>(4);
+    let mut summary = Summary::default();
+    let reading = async {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut skipped = Vec::new();
+        let on_row = async |row: Result<Session, Skip>| {
+            match row {
+                Ok(session) => batch.push(session),
+                Err(skip) => skipped.push(skip),
+            }
+            if batch.len() < BATCH {
+                return true;
+            }
+            sender.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))).await.is_ok()
+        };
+        source.read(clock::now(), on_row).await?;
+        // Nobody takes it when writing has failed, which is reported.
+        let _ = sender.send(batch).await;
+        drop(sender);
+        Ok::<_, anyhow::Error>(skipped)
+    };
+    let writing = async {
+        while let Some(batch) = batches.recv().await {
+            let count = batch.len();
+            match store {
+                Some(store) => {
+                    for imported in store.import(batch).await? {
+                        summary.count(imported);
+                    }
+                }
+                None => batch.iter().for_each(|_| summary.count(Imported::Added)),
+            }
+            progress.advance(count);
+        }
+        Ok(())
+    };
+    let (skipped, ()) = tokio::try_join!(reading, writing)?;
+    progress.end();
+    for skip in skipped {
+        summary.skip(skip);
+    }
+    Ok(summary)
+}
+
+/// A line on a terminal that says how far the work is.
+struct Progress {
+    total: u64,
+    done: u64,
+    started: Instant,
+    shown: bool,
+}
+
+impl Progress {
+    fn new(total: u64) -> Self {
+        Self { total, done: 0, started: Instant::now(), shown: stderr().is_terminal() }
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.done += count as u64;
+        if self.shown {
+            let percent = (self.done * 100).checked_div(self.total).unwrap_or(100);
+            let bar = "=".repeat(usize::try_from(percent / 4).unwrap_or(25));
+            // What cannot be shown is no reason to stop.
+            let _ = write!(
+                stderr(),
+                "\r[{bar:<25}] {percent:>3} %  {} of {}  {}/s ",
+                self.done,
+                self.total,
+                self.rate()
+            );
+        }
+    }
+
+    fn rate(&self) -> u64 {
+        let millis = self.started.elapsed().as_millis().max(1);
+        u64::try_from(u128::from(self.done) * 1000 / millis).unwrap_or(u64::MAX)
+    }
+
+    fn end(&self) {
+        if self.shown {
+            let _ = writeln!(stderr());
+        }
+        eprintln!("{} sessions in {:.1?}, {}/s", self.done, self.started.elapsed(), self.rate());
+    }
+}

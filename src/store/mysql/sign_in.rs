@@ -1,0 +1,251 @@
+//! Logins, those that wait together in one transaction.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::mysql::MySqlConnection;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::pool::{Failure, Mode};
+use super::rows::{self, PhpColumns, Stored, read_user};
+use super::schema::on_sessions;
+use super::{Context, Inner, events};
+use crate::session::{AppId, Login, Session, SignedIn, User};
+
+/// How many logins share one transaction at the most.
+const MAX_BATCH: usize = 100;
+
+/// How many transactions of logins run at once: one may wait for a lock.
+const WRITERS: usize = 4;
+
+/// A login that waits, and who waits for it.
+pub type Waiting = (Login, oneshot::Sender<Result<SignedIn, Arc<Failure>>>);
+
+/// Writes logins as they come, until nobody can bring any more.
+pub async fn write_logins(inner: Arc<Inner>, mut queue: mpsc::UnboundedReceiver<Waiting>) {
+    let writers = Arc::new(Semaphore::new(WRITERS));
+    // The permit comes first: what arrives until a transaction may begin goes into it.
+    while let Ok(writer) = Arc::clone(&writers).acquire_owned().await {
+        let mut batch = Vec::new();
+        if queue.recv_many(&mut batch, MAX_BATCH).await == 0 {
+            return;
+        }
+        let inner = Arc::clone(&inner);
+        tokio::spawn(async move {
+            write_batch(&inner, batch).await;
+            drop(writer);
+        });
+    }
+}
+
+async fn write_batch(inner: &Inner, mut batch: Vec<Waiting>) {
+    // Every node takes the users' locks in the same order.
+    batch.sort_by(|(a, _), (b, _)| (&a.appid, &a.open_id).cmp(&(&b.appid, &b.open_id)));
+    let (logins, waiting): (Vec<Login>, Vec<_>) = batch.into_iter().unzip();
+    match inner.run(Mode::Transaction, &logins, sign_in_all).await {
+        Ok(outcomes) => {
+            for (answer, outcome) in waiting.into_iter().zip(outcomes) {
+                // Nobody waits for the answer when the caller has gone.
+                let _ = answer.send(Ok(outcome));
+            }
+        }
+        Err(failure) if failure.is_of_statement() && logins.len() > 1 => {
+            // One of them is at fault: each has its own transaction and its own outcome now.
+            for (answer, login) in waiting.into_iter().zip(logins) {
+                let outcome = inner.run(Mode::Transaction, &vec![login], sign_in_all).await;
+                let outcome = outcome.and_then(|mut one| one.pop().ok_or(Failure::Ending));
+                let _ = answer.send(outcome.map_err(Arc::new));
+            }
+        }
+        Err(failure) => {
+            let failure = Arc::new(failure);
+            for answer in waiting {
+                let _ = answer.send(Err(Arc::clone(&failure)));
+            }
+        }
+    }
+}
+
+fn sign_in_all<'a>(
+    connection: &'a mut MySqlConnection,
+    context: &'a Context,
+    logins: &'a Vec<Login>,
+) -> BoxFuture<'a, sqlx::Result<Vec<SignedIn>>> {
+    Box::pin(async move {
+        let mut outcomes = Vec::with_capacity(logins.len());
+        for login in logins {
+            outcomes.push(sign_in(connection, context, login).await?);
+        }
+        Ok(outcomes)
+    })
+}
+
+async fn sign_in(
+    connection: &mut MySqlConnection,
+    context: &Context,
+    login: &Login,
+) -> sqlx::Result<SignedIn> {
+    let own = lock_user(connection, &login.appid, login.open_id.as_str()).await?;
+    let stored = sessions(connection, context, &login.appid, login.open_id.as_str()).await?;
+    let newest = stored.first();
+    let known = match (own, newest) {
+        // The PHP server wrote last: it has the newer profile and key.
+        (_, Some(newest)) if newest.by_php => Some(newest.session.user.clone()),
+        (own, _) => own,
+    };
+    let user = login.user(known);
+    put_user(connection, &login.appid, login.open_id.as_str(), &user).await?;
+    let kept = login.keeps(stored.len());
+    let gone: Vec<_> = stored[kept.stored..]
+        .iter()
+        .map(|stored| (stored.row, stored.session.id.clone()))
+        .collect();
+    rows::delete(connection, context, &gone).await?;
+    let touched = stored[..kept.stored].iter().map(|stored| &stored.session.id);
+    events::announce(connection, touched).await?;
+    let renewed = newest.filter(|_| kept.renews);
+    write_session(connection, context, login, &user, renewed).await?;
+    Ok(SignedIn {
+        id: renewed.map_or(&login.new_id, |renewed| &renewed.session.id).clone(),
+        is_new: renewed.is_none(),
+        profile: user.profile,
+        touched: stored.into_iter().map(|stored| stored.session.id).collect(),
+    })
+}
+
+/// Locks the user's row, which is made when it is absent, and reads it.
+pub async fn lock_user(
+    connection: &mut MySqlConnection,
+    appid: &AppId,
+    open_id: &str,
+) -> sqlx::Result<Option<User>> {
+    // Never decided by a count of affected rows: the row is looked for, made and looked for.
+    for makes in [true, false] {
+        let row = sqlx::query(
+            "SELECT union_id, session_key, previous_session_key, user_info FROM mina_user \
+             WHERE appid = ? AND open_id = ? FOR UPDATE",
+        )
+        .bind(appid.as_str().as_bytes())
+        .bind(open_id.as_bytes())
+        .fetch_optional(&mut *connection)
+        .await?;
+        if let Some(row) = row {
+            return read_user(&row, 0);
+        }
+        if makes {
+            sqlx::query(
+                "INSERT INTO mina_user (appid, open_id, session_key, user_info) \
+                 VALUES (?, ?, '', '') ON DUPLICATE KEY UPDATE session_key = session_key",
+            )
+            .bind(appid.as_str().as_bytes())
+            .bind(open_id.as_bytes())
+            .execute(&mut *connection)
+            .await?;
+            // Made or not, it is locked from here on; if another login made it, it may be filled.
+        }
+    }
+    Ok(None)
+}
+
+/// Writes a user whose row is there.
+pub async fn put_user(
+    connection: &mut MySqlConnection,
+    appid: &AppId,
+    open_id: &str,
+    user: &User,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE mina_user SET union_id = ?, session_key = ?, previous_session_key = ?, \
+         user_info = ? WHERE appid = ? AND open_id = ?",
+    )
+    .bind(user.union_id.as_deref())
+    .bind(user.session_key.expose_secret())
+    .bind(user.previous_session_key.as_ref().map(SecretString::expose_secret))
+    .bind(&user.profile)
+    .bind(appid.as_str().as_bytes())
+    .bind(open_id.as_bytes())
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// The user's sessions, newest login first, locked.
+pub async fn sessions(
+    connection: &mut MySqlConnection,
+    context: &Context,
+    appid: &AppId,
+    open_id: &str,
+) -> sqlx::Result<Vec<Stored>> {
+    let sql = rows::select_sessions!(
+        context.tables,
+        "WHERE s.open_id = ? AND CAST(s.open_id AS BINARY) = ? AND s.appid IN (?, ?) \
+         ORDER BY s.create_time DESC, s.id DESC FOR UPDATE"
+    );
+    let [own, legacy] = rows::appids(appid, context);
+    let rows = sqlx::query(sql)
+        .bind(context.legacy_text())
+        .bind(open_id)
+        .bind(open_id.as_bytes())
+        .bind(own)
+        .bind(legacy)
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(|row| Stored::read(row, context)).collect()
+}
+
+/// Writes the session of a login: the renewed row, or a new one.
+async fn write_session(
+    connection: &mut MySqlConnection,
+    context: &Context,
+    login: &Login,
+    user: &User,
+    renewed: Option<&Stored>,
+) -> sqlx::Result<()> {
+    let session = Session {
+        id: login.new_id.clone(),
+        skey: login.skey.clone(),
+        appid: login.appid.clone(),
+        open_id: login.open_id.clone(),
+        created: login.now,
+        last_visit: login.now,
+        user: user.clone(),
+    };
+    put_session(connection, context, &session, renewed.map(|renewed| renewed.row)).await
+}
+
+/// Writes a session into a row that there is, or into a new one.
+pub async fn put_session(
+    connection: &mut MySqlConnection,
+    context: &Context,
+    session: &Session,
+    row: Option<i64>,
+) -> sqlx::Result<()> {
+    let php = PhpColumns::of(&session.user, session.open_id.as_str(), context);
+    let created = context.time_zone.local(session.created);
+    let last_visit = context.time_zone.local(session.last_visit);
+    let (skey, appid) = (session.skey.as_str(), session.appid.as_str());
+    if let Some(row) = row {
+        let sql = on_sessions!(
+            context.tables,
+            "UPDATE ",
+            " SET skey = ?, mina_skey = ?, \
+             create_time = TIMESTAMP'1970-01-01 00:00:00' + INTERVAL ? SECOND, \
+             last_visit_time = TIMESTAMP'1970-01-01 00:00:00' + INTERVAL ? SECOND, \
+             appid = ?, session_key = ?, user_info = ? WHERE id = ?"
+        );
+        let query = sqlx::query(sql).bind(skey).bind(skey).bind(created).bind(last_visit);
+        let query = query.bind(appid).bind(php.session_key).bind(php.user_info).bind(row);
+        return query.execute(connection).await.map(drop);
+    }
+    let sql = on_sessions!(
+        context.tables,
+        "INSERT INTO ",
+        " (uuid, skey, mina_skey, create_time, last_visit_time, appid, open_id, session_key, \
+         user_info) VALUES (?, ?, ?, TIMESTAMP'1970-01-01 00:00:00' + INTERVAL ? SECOND, \
+         TIMESTAMP'1970-01-01 00:00:00' + INTERVAL ? SECOND, ?, ?, ?, ?)"
+    );
+    let query = sqlx::query(sql).bind(session.id.as_str()).bind(skey).bind(skey);
+    let query = query.bind(created).bind(last_visit).bind(appid).bind(session.open_id.as_str());
+    query.bind(php.session_key).bind(php.user_info).execute(connection).await.map(drop)
+}

@@ -1,0 +1,61 @@
+//! Sessions of another database.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{announce, put_user, stored_user};
+use crate::session::Session;
+use crate::store::import::{self, Imported};
+
+/// Writes one session, if it is to be written.
+pub fn import(connection: &Connection, session: &Session) -> rusqlite::Result<Imported> {
+    let known: Option<(i64, i64)> = connection
+        .prepare_cached("SELECT id, create_time FROM cSessionInfo WHERE uuid = ?")?
+        .query_row([session.id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (appid, open_id) = (session.appid.as_str(), session.open_id.as_str());
+    let user = stored_user(connection, appid, open_id)?;
+    // A user who is not known here has no sessions here.
+    let logins: Vec<i64> = if user.is_some() {
+        connection
+            .prepare_cached("SELECT create_time FROM cSessionInfo WHERE appid = ? AND open_id = ?")?
+            .query_map([appid, open_id], |row| row.get(0))?
+            .collect::<Result<_, _>>()?
+    } else {
+        Vec::new()
+    };
+    let created = known.map(|(_, created)| created);
+    let imported = Imported::decide(session, created, user.is_some(), &logins);
+    if imported.brings_user(session, &logins) {
+        put_user(connection, appid, open_id, &import::user(session, user))?;
+    }
+    let skey = session.skey.as_str();
+    match (imported, known) {
+        (Imported::Renewed, Some((row, _))) => {
+            connection
+                .prepare_cached(
+                    "UPDATE cSessionInfo SET skey = ?, create_time = ?, last_visit_time = ? \
+                     WHERE id = ?",
+                )?
+                .execute(params![skey, session.created, session.last_visit, row])?;
+            announce(connection, Some(&session.id))?;
+        }
+        (Imported::Added, _) => {
+            connection
+                .prepare_cached(
+                    "INSERT INTO cSessionInfo \
+                     (uuid, skey, create_time, last_visit_time, appid, open_id) \
+                     VALUES (?, ?, ?, ?, ?, ?)",
+                )?
+                .execute(params![
+                    session.id.as_str(),
+                    skey,
+                    session.created,
+                    session.last_visit,
+                    appid,
+                    open_id
+                ])?;
+        }
+        _ => {}
+    }
+    Ok(imported)
+}
