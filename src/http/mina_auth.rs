@@ -7,9 +7,7 @@ use std::time::SystemTime;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, FORWARDED, HeaderMap, HeaderName, HeaderValue,
-};
+use hyper::header::{CONNECTION, CONTENT_TYPE, FORWARDED, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 
 use super::answer::Answer;
@@ -48,7 +46,7 @@ impl MinaAuth {
         let Some(path_appid) = appid_of(head.uri.path()) else {
             return plain(StatusCode::NOT_FOUND, "not found; the protocol is at /mina_auth/\n");
         };
-        let Some(body) = self.read(&head.headers, body).await else {
+        let Some(body) = self.read(body).await else {
             let text = "the body is longer than `server.max_body`\n";
             let mut response = plain(StatusCode::PAYLOAD_TOO_LARGE, text);
             // What is left of the body is not read.
@@ -59,7 +57,7 @@ impl MinaAuth {
         let outcome = match protocol::parse(&body) {
             Ok(request) => {
                 asked.interface = Some(request.call.interface());
-                let local = is_local(peer, &head.headers);
+                let local = || is_local(peer, &head.headers);
                 self.call(request, path_appid, local, &mut asked).await
             }
             Err((interface, failure)) => {
@@ -72,10 +70,9 @@ impl MinaAuth {
     }
 
     /// Reads a body; `None` when it is too long.
-    async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Option<Bytes> {
-        let announced =
-            headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        if announced.is_some_and(|length: usize| length > self.max_body) {
+    async fn read(&self, mut body: Incoming) -> Option<Bytes> {
+        // What the head announced.
+        if body.size_hint().lower() > self.max_body as u64 {
             return None;
         }
         // Nearly every body comes in one piece and is used where it is. One that never comes is
@@ -99,7 +96,7 @@ impl MinaAuth {
         &self,
         request: protocol::Request<'_>,
         path_appid: &str,
-        local: bool,
+        local: impl Fn() -> bool,
         asked: &mut Asked,
     ) -> Result<Success, Failure> {
         let now = clock::seconds(asked.started);
@@ -124,7 +121,7 @@ impl MinaAuth {
                 opened.map(Success::Decrypted)
             }
             Call::InitData { appid, secret } => {
-                self.set_app(&appid, &secret, local).await.map(|()| Success::AppSet)
+                self.set_app(&appid, &secret, local()).await.map(|()| Success::AppSet)
             }
         }
     }
