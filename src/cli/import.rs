@@ -142,50 +142,61 @@ impl Summary {
     }
 }
 
+/// Some rows that were read.
+#[derive(Debug, Default)]
+struct Batch {
+    sessions: Vec<Session>,
+    skipped: Vec<Skip>,
+}
+
+impl Batch {
+    fn add(&mut self, row: Result<Session, Skip>) {
+        match row {
+            Ok(session) => self.sessions.push(session),
+            Err(skip) => self.skipped.push(skip),
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.sessions.len() + self.skipped.len()
+    }
+}
+
 /// Reads and writes side by side. Without a store everything counts as new.
 async fn copy(mut source: Source, store: Option<&dyn Store>) -> Result<Summary> {
     let mut progress = Progress::new(source.count().await?);
-    let (sender, mut batches) = mpsc::channel::<Vec<Session>>(4);
+    let (sender, mut batches) = mpsc::channel::<Batch>(4);
     let mut summary = Summary::default();
     let reading = async {
-        let mut batch = Vec::with_capacity(BATCH);
-        let mut skipped = Vec::new();
+        let mut batch = Batch::default();
         let on_row = async |row: Result<Session, Skip>| {
-            match row {
-                Ok(session) => batch.push(session),
-                Err(skip) => skipped.push(skip),
-            }
-            if batch.len() < BATCH {
-                return true;
-            }
-            sender.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))).await.is_ok()
+            batch.add(row);
+            batch.rows() < BATCH || sender.send(std::mem::take(&mut batch)).await.is_ok()
         };
         source.read(clock::now(), on_row).await?;
         // Nobody takes it when writing has failed, which is reported.
         let _ = sender.send(batch).await;
         drop(sender);
-        Ok::<_, anyhow::Error>(skipped)
+        Ok::<_, anyhow::Error>(())
     };
     let writing = async {
         while let Some(batch) = batches.recv().await {
-            let count = batch.len();
+            let rows = batch.rows();
+            batch.skipped.into_iter().for_each(|skip| summary.skip(skip));
             match store {
                 Some(store) => {
-                    for imported in store.import(batch).await? {
+                    for imported in store.import(batch.sessions).await? {
                         summary.count(imported);
                     }
                 }
-                None => batch.iter().for_each(|_| summary.count(Imported::Added)),
+                None => batch.sessions.iter().for_each(|_| summary.count(Imported::Added)),
             }
-            progress.advance(count);
+            progress.advance(rows);
         }
         Ok(())
     };
-    let (skipped, ()) = tokio::try_join!(reading, writing)?;
+    tokio::try_join!(reading, writing)?;
     progress.end();
-    for skip in skipped {
-        summary.skip(skip);
-    }
     Ok(summary)
 }
 
@@ -202,31 +213,55 @@ impl Progress {
         Self { total, done: 0, started: Instant::now(), shown: stderr().is_terminal() }
     }
 
-    fn advance(&mut self, count: usize) {
-        self.done += count as u64;
+    /// Counts rows, imported or skipped.
+    fn advance(&mut self, rows: usize) {
+        self.done += rows as u64;
         if self.shown {
-            let percent = (self.done * 100).checked_div(self.total).unwrap_or(100);
-            let bar = "=".repeat(usize::try_from(percent / 4).unwrap_or(25));
             // What cannot be shown is no reason to stop.
-            let _ = write!(
-                stderr(),
-                "\r[{bar:<25}] {percent:>3} %  {} of {}  {}/s ",
-                self.done,
-                self.total,
-                self.rate()
-            );
+            let _ = write!(stderr(), "\r{}", line(self.done, self.total, self.started.elapsed()));
         }
-    }
-
-    fn rate(&self) -> u64 {
-        let millis = self.started.elapsed().as_millis().max(1);
-        u64::try_from(u128::from(self.done) * 1000 / millis).unwrap_or(u64::MAX)
     }
 
     fn end(&self) {
         if self.shown {
             let _ = writeln!(stderr());
         }
-        eprintln!("{} sessions in {:.1?}, {}/s", self.done, self.started.elapsed(), self.rate());
+        let elapsed = self.started.elapsed();
+        eprintln!("{} sessions in {elapsed:.1?}, {}/s", self.done, rate(self.done, elapsed));
+    }
+}
+
+fn rate(done: u64, elapsed: Duration) -> u64 {
+    u64::try_from(u128::from(done) * 1000 / elapsed.as_millis().max(1)).unwrap_or(u64::MAX)
+}
+
+/// The line, which is never shorter than the one before. Rows that came since the count was taken
+/// count as well.
+fn line(done: u64, total: u64, elapsed: Duration) -> String {
+    let total = total.max(done);
+    let percent = (done * 100).checked_div(total).unwrap_or(100);
+    let bar = "=".repeat(usize::try_from(percent / 4).unwrap_or_default());
+    let rate = rate(done, elapsed);
+    format!("[{bar:<25}] {percent:>3} %  {done:>9} of {total}  {rate:>6}/s")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_goes_from_nothing_to_all() {
+        let second = Duration::from_secs(1);
+        let lines = [(0, 0), (0, 80_000), (2_000, 80_000), (80_000, 80_000), (80_001, 80_000)];
+        let lines = lines.map(|(done, total)| line(done, total, second));
+        assert_eq!(
+            lines.join("\n"),
+            "\
+[=========================] 100 %          0 of 0       0/s
+[                         ]   0 %          0 of 80000       0/s
+[                         ]   2 %       2000 of 80000    2000/s
+[=========================] 100 %      80000 of 80000   80000/s
+[=========================] 100 %      80001 of 80001   80001/s"
+        );
     }
 }

@@ -172,6 +172,14 @@ impl Database {
         block_on(self.run(sql));
     }
 
+    /// The first column of what a query of the test's own finds.
+    pub fn texts_now(&self, sql: &str) -> Vec<String> {
+        block_on(async {
+            let query = sqlx::query_scalar(AssertSqlSafe(sql));
+            query.fetch_all(&mut self.connect().await).await.expect(sql)
+        })
+    }
+
     async fn run_outside(&self, sql: &str) {
         let url = format!("mysql://{ACCOUNT}@127.0.0.1:{}/mysql", self.port);
         let mut connection = MySqlConnection::connect(&url).await.expect("it can be reached");

@@ -287,7 +287,7 @@ impl Store for Mysql {
     async fn import(&self, sessions: Vec<Session>) -> Result<Vec<Imported>, StoreError> {
         let doing = "importing sessions";
         let mut imported = Vec::with_capacity(sessions.len());
-        for chunk in sessions.chunks(rows::CHUNK) {
+        for chunk in sessions.chunks(import::TRANSACTION) {
             let chunk: Arc<[Session]> = chunk.into();
             imported.extend(self.run(doing, Mode::Transaction, chunk, import::import).await?);
         }

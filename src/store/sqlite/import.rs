@@ -2,7 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{announce, put_user, stored_user};
+use super::events::announce;
+use super::rows::{put_user, stored_user};
 use crate::session::Session;
 use crate::store::import::{self, Imported};
 

@@ -1,17 +1,21 @@
-//! Servers on MySQL: several on one database, beside the PHP server, through a restart of the
-//! database; and the way there and back.
+//! Servers on MySQL: beside the PHP server, through a restart of the database, and the way there
+//! and back.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::mariadb::{Database, Mariadb};
-use crate::support::{APP, SECRET, SEEN_WITHIN, Server, Setup, Simulator, eventually};
+use crate::support::{APP, SECRET, Server, Setup, Simulator, refusing_address};
+
+mod import;
+mod nodes;
 
 /// A server's set-up on a database.
-fn on(database: &Database, wechat: &Simulator) -> Setup {
-    Setup::new(wechat.address).with(&format!("storage.url = \"{}\"", database.url))
+fn on(database: &Database, wechat: SocketAddr) -> Setup {
+    Setup::new(wechat).with(&format!("storage.url = \"{}\"", database.url))
 }
 
 /// The tables of a PHP server with so many sessions of as many users, the last one logged in just
@@ -41,27 +45,6 @@ fn php_tables(sessions: u32) -> String {
 
 fn checks_out(server: &Server, id: &str, skey: &str) -> bool {
     server.call(crate::support::server::CHECK, &json!({ "id": id, "skey": skey })).code == 0
-}
-
-#[test]
-fn what_one_server_does_the_other_knows() {
-    let simulator = Simulator::start();
-    let database = Mariadb::shared().database_now();
-    let (a, b) = (on(&database, &simulator), on(&database, &simulator));
-    let (server_a, server_b) = (a.serve(), b.serve());
-    for round in 0..20 {
-        let session = server_a.session(&simulator.code("o1"));
-        assert_eq!(server_b.check(&session).code, 0, "the very next moment, round {round}");
-        b.run(&["session", "revoke", "--openid", "o1"]).succeeded();
-        let revoked = Instant::now();
-        eventually(SEEN_WITHIN, "both refuse", || {
-            let refused = |server: &Server| server.check(&session).code == 60012;
-            (refused(&server_a) && refused(&server_b)).then_some(())
-        });
-        assert!(revoked.elapsed() < Duration::from_secs(1), "round {round}");
-    }
-    server_a.stop();
-    server_b.stop();
 }
 
 #[test]
@@ -135,7 +118,7 @@ fn a_restart_of_the_database_is_one_line_and_loses_nothing() {
     let mut mariadb = Mariadb::start();
     let database = mariadb.database_now();
     let simulator = Simulator::start();
-    let setup = on(&database, &simulator);
+    let setup = on(&database, simulator.address);
     let server = setup.serve();
     let known: Vec<_> =
         (0..20).map(|n| server.session(&simulator.code(&format!("known{n}")))).collect();
@@ -189,51 +172,35 @@ fn a_restart_of_the_database_is_one_line_and_loses_nothing() {
 }
 
 #[test]
-fn a_wafer_database_is_imported() {
-    const SESSIONS: u32 = 40_000;
-    let database = Mariadb::shared().database_now();
-    database.run_now(&php_tables(SESSIONS));
-    database.run_now(
-        "INSERT INTO cSessionInfo SET uuid = 'old', skey = 'k', open_id = 'o', session_key = '',
-           create_time = '2016-01-01 00:00:00', last_visit_time = '2016-01-01 00:00:00'",
-    );
+fn tables_that_are_passed_over_are_named_in_the_log() {
     let simulator = Simulator::start();
-    let setup = Setup::new(simulator.address).with("apps = []");
-    let from = ["import", "--from", &database.url];
-    let refusal = setup.run(&from).failed_in_one_line();
-    assert!(refusal.contains("--time-zone"), "{refusal}");
-    let with_zone = [&from[..], &["--time-zone", "+08:00"]].concat();
-    let dry = setup.run(&[&with_zone[..], &["--dry-run"]].concat()).succeeded();
-    assert!(dry.stdout.contains(&format!("{SESSIONS} sessions")), "{dry:?}");
-    assert!(dry.stdout.contains("1 skipped: expired"), "{dry:?}");
-    let first = setup.run(&with_zone).succeeded();
-    assert!(first.stdout.contains(&format!("{SESSIONS} sessions ({SESSIONS} new)")), "{first:?}");
-    println!("{}", first.stderr);
+    let database = Mariadb::shared().database_now();
+    database.run_now(&php_tables(1));
+    database.run_now(
+        "CREATE TABLE cAppinfo LIKE cAppInfo; INSERT INTO cAppinfo SELECT * FROM cAppInfo;
+         CREATE TABLE cSessioninfo LIKE cSessionInfo;
+         INSERT INTO cSessioninfo SELECT * FROM cSessionInfo;
+         UPDATE cSessioninfo SET uuid = 'other'",
+    );
+    let setup = on(&database, simulator.address).with("storage.time_zone = \"+08:00\"");
     let server = setup.serve();
-    for n in [1, 77, SESSIONS] {
-        assert!(checks_out(&server, &format!("u{n}"), &format!("k{n}")));
-    }
-    let newer = server.session(&simulator.code("o77"));
-    assert_eq!(newer.id, "u77");
-    server.stop();
-    let again = setup.run(&with_zone).succeeded();
-    assert!(again.stdout.contains("40000 skipped: here already"), "{again:?}");
-    println!("{}", again.stderr);
-    let server = setup.serve();
-    assert_eq!(server.check(&newer).code, 0, "a newer login is not overwritten");
-    server.stop();
-    // The database was only read.
-    let sql = Setup::new(simulator.address)
-        .with(&format!("storage.url = \"{}\"", database.url))
-        .run(&["migrate", "--dry-run"])
-        .succeeded();
-    assert!(sql.stdout.contains("ALTER TABLE cSessionInfo"), "{sql:?}");
+    assert!(checks_out(&server, "u1", "k1"));
+    assert!(!checks_out(&server, "other", "k1"));
+    let log = server.stop().stderr;
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .filter(|line| line.contains("in both spellings"))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let tables: Vec<_> = lines.iter().map(|line| line["table"].as_str().unwrap()).collect();
+    assert_eq!(tables, ["cAppInfo", "cSessioninfo"]);
+    assert!(lines.iter().all(|line| line["level"] == "WARN"), "{lines:?}");
 }
 
 #[test]
 fn the_password_is_not_shown() {
     let database = Mariadb::shared().database_now();
-    let setup = on(&database, &Simulator::start());
+    let setup = on(&database, refusing_address());
     for command in [&["config", "show"][..], &["migrate"], &["check"]] {
         let said = format!("{:?}", setup.run(command));
         assert!(!said.contains("cret@") && !said.contains("s%40cret"), "{said}");
@@ -243,7 +210,7 @@ fn the_password_is_not_shown() {
 #[test]
 fn what_does_not_go_with_the_php_server_is_refused() {
     let url = "storage.url = \"mysql://u:p@127.0.0.1:1/cAuth\"\nstorage.shared_with_php = true";
-    let setup = || Setup::new(crate::support::refusing_address()).with(url);
+    let setup = || Setup::new(refusing_address()).with(url);
     let refusal = setup().run(&["serve"]).failed_in_one_line();
     assert!(refusal.contains("`storage.time_zone`"), "{refusal}");
     let zone = "storage.time_zone = \"+08:00\"";

@@ -1,0 +1,235 @@
+//! The embedded database.
+//!
+//! One thread owns the one connection that writes ([`writer`]): what waits together is committed
+//! together. Reads go to a few connections of their own ([`readers`]), which WAL lets run beside.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+
+use self::events::Feed;
+use self::readers::Readers;
+use self::writer::Writer;
+use super::import::Imported;
+use super::{Changes, Expiry, Purged, Selection, Store, StoreError};
+use crate::session::{App, AppId, Login, Session, SessionId, SignedIn, Visit};
+
+mod events;
+mod import;
+mod readers;
+mod rows;
+mod schema;
+mod writer;
+
+pub use self::schema::OpenError;
+
+/// A store in one SQLite file.
+#[derive(Debug)]
+pub struct Sqlite {
+    writer: Writer,
+    readers: Arc<Readers>,
+    /// How far the change feed was read.
+    feed: Mutex<Feed>,
+}
+
+impl Sqlite {
+    /// Opens the database and brings its schema up to date; creates it when `create` is set.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] names the file and what is wrong with it.
+    pub fn open(path: &Path, create: bool) -> Result<Self, OpenError> {
+        let connection = schema::connect(path, create)?;
+        schema::migrate(&connection, path)?;
+        let writer = Writer::start(connection)
+            .map_err(|source| OpenError::File { path: path.into(), source })?;
+        Ok(Self { writer, readers: Arc::new(Readers::new(path)), feed: Mutex::default() })
+    }
+
+    /// The SQL that [`Sqlite::open`] would run on this database.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] names the file and what is wrong with it.
+    pub fn pending_migrations(path: &Path) -> Result<&'static [&'static str], OpenError> {
+        schema::pending(path)
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.writer.run(doing, work).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.readers.run(doing, work).await
+    }
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn apps(&self) -> Result<Vec<App>, StoreError> {
+        self.read("reading the apps", rows::apps).await
+    }
+
+    async fn put_app(&self, app: &App) -> Result<(), StoreError> {
+        let app = app.clone();
+        self.write("writing an app", move |connection| rows::put_app(connection, &app)).await
+    }
+
+    async fn remove_app(&self, appid: &AppId) -> Result<bool, StoreError> {
+        let appid = appid.clone();
+        self.write("removing an app", move |connection| rows::remove_app(connection, &appid)).await
+    }
+
+    async fn session(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        let id = id.clone();
+        self.read("reading a session", move |connection| rows::find(connection, &id)).await
+    }
+
+    async fn sign_in(&self, login: Login) -> Result<SignedIn, StoreError> {
+        self.write("writing a login", move |connection| rows::sign_in(connection, &login)).await
+    }
+
+    async fn touch(&self, visits: Vec<Visit>) -> Result<(), StoreError> {
+        self.write("writing last visits", move |connection| rows::touch(connection, &visits)).await
+    }
+
+    async fn sessions(
+        &self,
+        selection: &Selection,
+        limit: u32,
+    ) -> Result<Vec<Session>, StoreError> {
+        let selection = selection.clone();
+        self.read("listing sessions", move |connection| rows::list(connection, &selection, limit))
+            .await
+    }
+
+    async fn revoke(&self, selection: &Selection) -> Result<Vec<SessionId>, StoreError> {
+        let selection = selection.clone();
+        self.write("revoking sessions", move |connection| rows::revoke(connection, &selection))
+            .await
+    }
+
+    async fn purge(&self, expiry: &[Expiry], cursor: i64) -> Result<Purged, StoreError> {
+        let expiry = expiry.to_vec();
+        self.write("purging sessions", move |connection| rows::purge(connection, &expiry, cursor))
+            .await
+    }
+
+    async fn import(&self, sessions: Vec<Session>) -> Result<Vec<Imported>, StoreError> {
+        self.write("importing sessions", move |connection| {
+            sessions.iter().map(|session| import::import(connection, session)).collect()
+        })
+        .await
+    }
+
+    async fn changes(&self) -> Result<Changes, StoreError> {
+        let feed = std::mem::take(&mut *self.feed.lock().unwrap_or_else(PoisonError::into_inner));
+        let read = self
+            .write("reading the change feed", move |connection| events::read(connection, &feed));
+        // After a failure the place is lost, and the next call reports a gap.
+        let (changes, feed) = read.await?;
+        *self.feed.lock().unwrap_or_else(PoisonError::into_inner) = feed;
+        Ok(changes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::store::Change;
+
+    fn open() -> (Arc<Sqlite>, TempDir) {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let store = Sqlite::open(&directory.path().join("x.db"), true).expect("the store opens");
+        (Arc::new(store), directory)
+    }
+
+    crate::store::contract::store_tests!(super::open());
+
+    #[tokio::test]
+    async fn commits_reach_the_disk() {
+        let (store, _directory) = open();
+        let pragma = |name: &'static str| {
+            store.write("asking", move |c| {
+                c.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))
+            })
+        };
+        assert_eq!(pragma("journal_mode").await.expect("it answers"), "wal".to_owned().into());
+        // 2: FULL
+        assert_eq!(pragma("synchronous").await.expect("it answers"), 2.into());
+    }
+
+    #[tokio::test]
+    async fn a_failed_write_does_not_fail_its_batch() {
+        let (store, _directory) = open();
+        let insert = |value: Option<&'static str>| {
+            store.write("inserting", move |c| {
+                c.execute(
+                    "INSERT INTO cAppinfo (appid, secret) VALUES ('x' || random(), 'x')",
+                    [],
+                )?;
+                c.execute("INSERT INTO cAppinfo (appid, secret) VALUES (?, 'x')", [value])
+            })
+        };
+        let (a, bad, b) = tokio::join!(insert(Some("a")), insert(None), insert(Some("b")));
+        assert!(a.is_ok() && bad.is_err() && b.is_ok());
+        assert_eq!(store.apps().await.expect("apps can be read").len(), 4);
+    }
+
+    #[tokio::test]
+    async fn another_process_is_heard_through_the_feed() {
+        let (store, directory) = open();
+        let other = Sqlite::open(&directory.path().join("x.db"), false).expect("it opens again");
+        store.changes().await.expect("the feed can be read");
+        let announced = other.write("telling", |c| {
+            events::announce(c, Some(&"s1".into()))?;
+            events::announce(c, None)
+        });
+        announced.await.expect("it is written");
+        let changes = store.changes().await.expect("the feed can be read");
+        assert_eq!(changes, Changes::These(vec![Change::Session("s1".into()), Change::Apps]));
+        assert_eq!(store.changes().await.expect("it is read"), Changes::These(Vec::new()));
+        let pruned = other.write("pruning", |c| {
+            events::announce(c, None)?;
+            c.execute("DELETE FROM mina_event", [])
+        });
+        pruned.await.expect("it is written");
+        assert_eq!(store.changes().await.expect("it is read"), Changes::Anything);
+    }
+
+    #[test]
+    fn a_newer_schema_is_left_alone() {
+        let (store, directory) = open();
+        drop(store);
+        let path = directory.path().join("x.db");
+        let connection = Connection::open(&path).expect("it opens");
+        connection.execute_batch("PRAGMA user_version = 99").expect("it is set");
+        let error = Sqlite::open(&path, true).expect_err("it is refused");
+        assert!(matches!(error, OpenError::Newer { found: 99, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_left_alone() {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let path = directory.path().join("x.db");
+        std::fs::write(&path, "no database at all, but long enough to be looked at")
+            .expect("it is written");
+        let error = Sqlite::open(&path, true).expect_err("it is refused");
+        let text = crate::causes::with_causes(&error);
+        assert!(text.contains("not a database"), "{text}");
+    }
+}

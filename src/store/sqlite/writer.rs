@@ -1,0 +1,96 @@
+//! Group commit: one thread writes, and what waits together is committed together.
+
+use std::sync::{Arc, mpsc};
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use crate::store::StoreError;
+
+/// How many writes share one transaction at the most.
+const MAX_BATCH: usize = 1024;
+
+/// A write: runs in a transaction, or learns why there is none; tells whether it failed.
+type Write = Box<dyn FnOnce(Result<&Connection, Arc<rusqlite::Error>>) -> (bool, Finish) + Send>;
+
+/// Answers a write, once its transaction was committed or not.
+type Finish = Box<dyn FnOnce(Result<(), Arc<rusqlite::Error>>) + Send>;
+
+/// The way to the thread that writes; the thread ends when nobody has one any more.
+#[derive(Debug)]
+pub struct Writer {
+    queue: mpsc::Sender<Write>,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub fn start(connection: Connection) -> std::io::Result<Self> {
+        let (queue, writes) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("sqlite-writer".into());
+        thread.spawn(move || write_batches(&connection, &writes))?;
+        Ok(Self { queue })
+    }
+
+    /// Runs `work` in the next transaction and returns its outcome once that is on disk.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, outcome) = oneshot::channel();
+        let write: Write = Box::new(move |connection| {
+            let done = connection.and_then(|connection| work(connection).map_err(Arc::new));
+            let failed = done.is_err();
+            let finish: Finish = Box::new(move |committed| {
+                // Nobody waits for the answer when the caller has gone.
+                let _ = answer.send(committed.and(done));
+            });
+            (failed, finish)
+        });
+        let stopped = || StoreError::new(doing, "the database writer has stopped");
+        self.queue.send(write).map_err(|_| stopped())?;
+        outcome.await.map_err(|_| stopped())?.map_err(|source| StoreError::new(doing, source))
+    }
+}
+
+/// The thread: ends when nothing more can come.
+fn write_batches(connection: &Connection, queue: &mpsc::Receiver<Write>) {
+    while let Ok(first) = queue.recv() {
+        let batch = std::iter::once(first).chain(queue.try_iter().take(MAX_BATCH - 1));
+        let mut finishes = Vec::new();
+        let mut committed = connection.execute_batch("BEGIN IMMEDIATE").map_err(Arc::new);
+        for write in batch {
+            let finish = match &committed {
+                Ok(()) => within_savepoint(connection, write),
+                Err(error) => write(Err(Arc::clone(error))).1,
+            };
+            finishes.push(finish);
+        }
+        if committed.is_ok() {
+            committed = connection.execute_batch("COMMIT").map_err(|error| {
+                // A failed COMMIT can leave the transaction open.
+                let _ = connection.execute_batch("ROLLBACK");
+                Arc::new(error)
+            });
+        }
+        for finish in finishes {
+            finish(committed.clone());
+        }
+    }
+}
+
+/// Runs one write so that its failure undoes nothing of the others.
+fn within_savepoint(connection: &Connection, write: Write) -> Finish {
+    let savepoint =
+        |sql| connection.prepare_cached(sql).and_then(|mut s| s.execute([])).map_err(Arc::new);
+    if let Err(error) = savepoint("SAVEPOINT one") {
+        return write(Err(error)).1;
+    }
+    let (failed, finish) = write(Ok(connection));
+    if failed {
+        // Without the savepoint the batch's COMMIT fails too, and every write is told so.
+        let _ = savepoint("ROLLBACK TO one");
+    }
+    let _ = savepoint("RELEASE one");
+    finish
+}
