@@ -26,10 +26,11 @@ INSERT INTO mina_user (appid, open_id, session_key, user_info)
 SELECT '${APP}', open_id, 'a2tra2tra2tra2tra2tr', '${before}' || open_id || '${after}'
 FROM (SELECT 'o' || substr(hex(randomblob(14)), 1, 27) AS open_id FROM n);
 -- The last visit was within the last day, so that the next check has one to write.
-INSERT INTO cSessionInfo (uuid, skey, create_time, last_visit_time, appid, open_id)
-SELECT lower(hex(randomblob(16))), lower(hex(randomblob(16))), unixepoch() - 86400,
-  unixepoch() - abs(random() % 86400), appid, open_id
+INSERT INTO cSessionInfo (uuid, skey, create_time, appid, open_id)
+SELECT lower(hex(randomblob(16))), lower(hex(randomblob(16))), unixepoch() - 86400, appid, open_id
 FROM mina_user;
+INSERT INTO mina_visit (session, time)
+SELECT id, unixepoch() - abs(random() % 86400) FROM cSessionInfo;
 COMMIT;
 PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
 .output ${sessions}

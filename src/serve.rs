@@ -29,9 +29,6 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(500);
 /// A store that takes longer than this to tell what changed counts as down.
 const FOLLOW_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often last visits that are waiting are written.
-const VISITS_EVERY: Duration = Duration::from_secs(1);
-
 /// How often expired sessions are looked for, and the pause between two slices of them.
 const PURGE_EVERY: Duration = Duration::from_mins(10);
 const PURGE_PAUSE: Duration = Duration::from_millis(50);
@@ -209,10 +206,8 @@ async fn follow_changes(operations: Arc<Operations>) {
 }
 
 async fn write_visits(operations: Arc<Operations>) {
-    let mut ticks = interval(VISITS_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
+        operations.store().visits_due().await;
         // They wait on after a failure, and `follow_changes` reports that the store is down.
         let _ = operations.store().write_visits().await;
     }

@@ -200,6 +200,8 @@ pub struct Session {
     /// When the session was last checked successfully, seconds since the epoch.
     pub last_visit: i64,
     pub user: User,
+    /// The store's own number of this login, for stores that find it faster by that; else 0.
+    pub row: i64,
 }
 
 /// A login that WeChat vouched for, to be written.
@@ -287,6 +289,8 @@ pub struct Visit {
     pub skey: Skey,
     /// Seconds since the epoch.
     pub time: i64,
+    /// [`Session::row`]
+    pub row: i64,
 }
 
 #[cfg(test)]

@@ -10,15 +10,25 @@ CREATE TABLE cAppinfo (
 ) STRICT;
 
 CREATE TABLE cSessionInfo (
-    id              INTEGER PRIMARY KEY AUTOINCREMENT,
-    uuid            TEXT NOT NULL UNIQUE, -- "id" on the wire
-    skey            TEXT NOT NULL,
-    create_time     INTEGER NOT NULL,
-    last_visit_time INTEGER NOT NULL,
-    appid           TEXT NOT NULL,
-    open_id         TEXT NOT NULL
+    id          INTEGER PRIMARY KEY AUTOINCREMENT, -- a new one with every login
+    uuid        TEXT NOT NULL UNIQUE,              -- "id" on the wire
+    skey        TEXT NOT NULL,
+    create_time INTEGER NOT NULL,
+    appid       TEXT NOT NULL,
+    open_id     TEXT NOT NULL
 ) STRICT;
 CREATE INDEX cSessionInfo_user ON cSessionInfo (open_id, appid);
+
+-- The last visits, apart: they change far more often than the rest, and hundreds of these rows
+-- share a page where two dozen of those do. A visit names its login by cSessionInfo.id, so that
+-- one which comes after the next login finds no row.
+CREATE TABLE mina_visit (
+    session INTEGER PRIMARY KEY NOT NULL, -- cSessionInfo.id
+    time    INTEGER NOT NULL
+) STRICT;
+CREATE TRIGGER mina_visit_of_session AFTER DELETE ON cSessionInfo BEGIN
+    DELETE FROM mina_visit WHERE session = OLD.id;
+END;
 
 CREATE TABLE mina_user (
     id                   INTEGER PRIMARY KEY,

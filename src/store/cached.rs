@@ -12,9 +12,11 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use indexmap::{Equivalent, IndexSet};
+use tokio::sync::Notify;
 
 use super::import::Imported;
 use super::{Change, Changes, Expiry, Purged, Selection, Store, StoreError};
@@ -30,7 +32,10 @@ const ENTRY_OVERHEAD: usize = size_of::<Known>() + 2 * size_of::<usize>() + 80;
 const EVICTION_SAMPLE: usize = 8;
 
 /// How many last visits are written in one go.
-const VISIT_BATCH: usize = 2_000;
+const VISIT_BATCH: usize = 10_000;
+
+/// How often visits are written, in seconds. The longer they wait, the more of them share a page.
+const WRITE_VISITS_EVERY: i64 = 5;
 
 /// How the cache behaves; the settings of the same names.
 #[derive(Debug, Clone, Copy)]
@@ -48,8 +53,12 @@ pub struct Cached {
     settings: CacheSettings,
     shards: Box<[Mutex<Shard>]>,
     apps: RwLock<Apps>,
-    /// Visits that the inner store must still learn of.
+    /// Sessions whose visit is due to be written.
+    due: Mutex<Vec<Arc<Known>>>,
+    /// Visits that must be written though their session left memory.
     visits: Mutex<HashMap<SessionId, Visit>>,
+    /// Told when these have become many.
+    many_visits: Notify,
     /// Until which second memory may be trusted.
     trusted_until: AtomicI64,
     /// Whether something was missed, so that everything must be forgotten.
@@ -77,8 +86,11 @@ pub struct Known {
     app: Arc<App>,
     created: i64,
     last_visit: AtomicI64,
-    /// The last visit that the inner store has, or will have with the next batch.
+    /// The last visit that the inner store has.
     written_visit: AtomicI64,
+    /// Whether the visit waits to be written.
+    due: AtomicBool,
+    row: i64,
 }
 
 impl Known {
@@ -94,6 +106,8 @@ impl Known {
             created: session.created,
             last_visit: session.last_visit.into(),
             written_visit: session.last_visit.into(),
+            due: AtomicBool::new(false),
+            row: session.row,
         }
     }
 
@@ -140,6 +154,7 @@ impl Known {
             id: self.id().into(),
             skey: self.skey().into(),
             time: self.last_visit.load(Ordering::Relaxed),
+            row: self.row,
         }
     }
 
@@ -265,7 +280,9 @@ impl Cached {
             settings,
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             apps: RwLock::default(),
+            due: Mutex::default(),
             visits: Mutex::default(),
+            many_visits: Notify::new(),
             trusted_until: AtomicI64::new(i64::MIN),
             missed: AtomicBool::new(true),
         };
@@ -317,22 +334,16 @@ impl Cached {
     }
 
     /// Remembers that a session was checked at `now`; the inner store learns of it later.
-    pub fn visited(&self, known: &Known, now: i64) {
+    pub fn visited(&self, known: &Arc<Known>, now: i64) {
         let last = known.last_visit.fetch_max(now, Ordering::Relaxed).max(now);
         let idle = i64::from(known.app.lifetime.idle_seconds);
         let interval = self.settings.touch_interval.min(idle / 20);
-        let written = known.written_visit.load(Ordering::Relaxed);
-        if last - written < interval.max(1) {
-            return;
-        }
-        let claim = known.written_visit.compare_exchange(
-            written,
-            last,
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
-        if claim.is_ok() {
-            lock(&self.visits).insert(known.id().into(), known.visit());
+        // A due visit waits for the others; until it is written no more than `interval` is lost.
+        let due_after = (interval - WRITE_VISITS_EVERY).max(1);
+        if last - known.written_visit.load(Ordering::Relaxed) >= due_after
+            && !known.due.swap(true, Ordering::Relaxed)
+        {
+            lock(&self.due).push(Arc::clone(known));
         }
     }
 
@@ -348,27 +359,43 @@ impl Cached {
         Ok(())
     }
 
+    /// Waits until visits should be written, since time has passed or many are waiting.
+    pub async fn visits_due(&self) {
+        let every = Duration::from_secs(WRITE_VISITS_EVERY.unsigned_abs());
+        let _ = tokio::time::timeout(every, self.many_visits.notified()).await;
+    }
+
     /// Writes the visits that are waiting.
     ///
     /// # Errors
     ///
     /// When the inner store cannot be written; the visits wait on.
     pub async fn write_visits(&self) -> Result<(), StoreError> {
-        let waiting = std::mem::take(&mut *lock(&self.visits));
-        let mut waiting = waiting.into_values();
-        loop {
-            let batch: Vec<Visit> = waiting.by_ref().take(VISIT_BATCH).collect();
-            if batch.is_empty() {
-                return Ok(());
-            }
-            if let Err(error) = self.inner.touch(batch.clone()).await {
+        let left: HashMap<_, _> = std::mem::take(&mut *lock(&self.visits));
+        let left: Vec<Visit> = left.into_values().collect();
+        for batch in left.chunks(VISIT_BATCH) {
+            if let Err(error) = self.inner.touch(batch.to_vec()).await {
                 let mut visits = lock(&self.visits);
-                for visit in batch.into_iter().chain(waiting) {
+                for visit in left {
                     visits.entry(visit.id.clone()).or_insert(visit);
                 }
                 return Err(error);
             }
         }
+        let due = std::mem::take(&mut *lock(&self.due));
+        for (at, batch) in due.chunks(VISIT_BATCH).enumerate() {
+            let visits: Vec<Visit> = batch.iter().map(|known| known.visit()).collect();
+            let times: Vec<i64> = visits.iter().map(|visit| visit.time).collect();
+            if let Err(error) = self.inner.touch(visits).await {
+                lock(&self.due).extend_from_slice(&due[at * VISIT_BATCH..]);
+                return Err(error);
+            }
+            for (known, time) in batch.iter().zip(times) {
+                known.written_visit.fetch_max(time, Ordering::Relaxed);
+                known.due.store(false, Ordering::Relaxed);
+            }
+        }
+        Ok(())
     }
 
     /// Writes every last visit to the second, waiting or not; for the end of the process.
@@ -457,7 +484,11 @@ impl Cached {
     /// Sees to it that a visit is written though its session leaves memory.
     fn keep_visit(&self, known: &Known) {
         if known.has_unwritten_visit() {
-            lock(&self.visits).insert(known.id().into(), known.visit());
+            let mut visits = lock(&self.visits);
+            visits.insert(known.id().into(), known.visit());
+            if visits.len() == VISIT_BATCH {
+                self.many_visits.notify_one();
+            }
         }
     }
 

@@ -101,6 +101,10 @@ async fn has_skey(store: &dyn Store, id: &SessionId, skey: &Skey) -> bool {
     session(store, id).await.is_some_and(|session| session.skey == *skey)
 }
 
+fn visit(session: &Session, time: i64) -> Visit {
+    Visit { id: session.id.clone(), skey: session.skey.clone(), time, row: session.row }
+}
+
 fn everyone() -> Selection {
     Selection { appid: None, whose: Whose::Everyone }
 }
@@ -319,7 +323,7 @@ pub(crate) async fn text_of_every_kind_comes_back(store: Arc<dyn Store>) {
 pub(crate) async fn visits_move_forward_only(store: Arc<dyn Store>) {
     let id = sign_in(&*store, login("o1", 100)).await.id;
     for (time, expected) in [(150, 150), (120, 150), (151, 151)] {
-        let visit = Visit { id: id.clone(), skey: login("o1", 100).skey, time };
+        let visit = visit(&session(&*store, &id).await.expect("the session is there"), time);
         store.touch(vec![visit]).await.expect("visits are written");
         let session = session(&*store, &id).await.expect("the session is there");
         assert_eq!((session.created, session.last_visit), (100, expected));
@@ -328,9 +332,10 @@ pub(crate) async fn visits_move_forward_only(store: Arc<dyn Store>) {
 
 pub(crate) async fn a_visit_with_a_replaced_skey_is_not_written(store: Arc<dyn Store>) {
     let id = sign_in(&*store, login("o1", 100)).await.id;
+    let before = session(&*store, &id).await.expect("the session is there");
     sign_in(&*store, login("o1", 110)).await;
-    let late = Visit { id: id.clone(), skey: login("o1", 100).skey, time: 500 };
-    let unknown = Visit { id: "nobody".into(), skey: "x".into(), time: 500 };
+    let late = visit(&before, 500);
+    let unknown = Visit { id: "nobody".into(), skey: "x".into(), time: 500, row: 0 };
     store.touch(vec![late, unknown]).await.expect("visits are written");
     assert_eq!(session(&*store, &id).await.expect("the session is there").last_visit, 110);
 }
@@ -395,8 +400,8 @@ pub(crate) async fn expired_sessions_are_purged_and_others_stay(store: Arc<dyn S
     }
     let other = Login { appid: OTHER_APP.into(), ..login("other", 1) };
     sign_in(&*store, other).await;
-    let visited = Visit { id: "id-old-100".into(), skey: "skey-old-100".into(), time: 1000 };
-    store.touch(vec![visited]).await.expect("visits are written");
+    let old = session(&*store, &"id-old-100".into()).await.expect("the session is there");
+    store.touch(vec![visit(&old, 1000)]).await.expect("visits are written");
     let expiry = [Expiry { appid: APP.into(), created_before: 200, visited_before: 600 }];
     let purged = store.purge(&expiry, 0).await.expect("sessions are purged");
     assert_eq!((purged.removed, purged.next), (2, None));
@@ -442,6 +447,7 @@ fn foreign(id: &str, open_id: &str, created: i64) -> Session {
         open_id: open_id.into(),
         created,
         last_visit: created + 5,
+        row: 0,
         user: User {
             union_id: None,
             session_key: "a2V5".into(),

@@ -88,6 +88,7 @@ impl State {
             created: login.now,
             last_visit: login.now,
             user: user.clone(),
+            row: 0,
         });
         let profile = user.profile.clone();
         self.owners.insert(id.clone(), owner.clone());

@@ -95,6 +95,7 @@ impl Stored {
             open_id: open_id.into(),
             created: time(5)?,
             last_visit: time(6)?,
+            row: 0,
             user,
         };
         Ok(Self { row: row.try_get(0)?, session, by_php })

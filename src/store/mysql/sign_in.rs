@@ -209,6 +209,7 @@ async fn write_session(
         open_id: login.open_id.clone(),
         created: login.now,
         last_visit: login.now,
+        row: 0,
         user: user.clone(),
     };
     put_session(connection, context, &session, renewed.map(|renewed| renewed.row)).await

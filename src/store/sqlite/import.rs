@@ -1,9 +1,9 @@
 //! Sessions of another database.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::events::announce;
-use super::rows::{put_user, stored_user};
+use super::rows::{insert, put_user, stored_user};
 use crate::session::Session;
 use crate::store::import::{self, Imported};
 
@@ -29,34 +29,13 @@ pub fn import(connection: &Connection, session: &Session) -> rusqlite::Result<Im
     if imported.brings_user(session, &logins) {
         put_user(connection, appid, open_id, &import::user(session, user))?;
     }
-    let skey = session.skey.as_str();
-    match (imported, known) {
-        (Imported::Renewed, Some((row, _))) => {
-            connection
-                .prepare_cached(
-                    "UPDATE cSessionInfo SET skey = ?, create_time = ?, last_visit_time = ? \
-                     WHERE id = ?",
-                )?
-                .execute(params![skey, session.created, session.last_visit, row])?;
-            announce(connection, Some(&session.id))?;
-        }
-        (Imported::Added, _) => {
-            connection
-                .prepare_cached(
-                    "INSERT INTO cSessionInfo \
-                     (uuid, skey, create_time, last_visit_time, appid, open_id) \
-                     VALUES (?, ?, ?, ?, ?, ?)",
-                )?
-                .execute(params![
-                    session.id.as_str(),
-                    skey,
-                    session.created,
-                    session.last_visit,
-                    appid,
-                    open_id
-                ])?;
-        }
-        _ => {}
+    if let (Imported::Renewed, Some((row, _))) = (imported, known) {
+        connection.prepare_cached("DELETE FROM cSessionInfo WHERE id = ?")?.execute([row])?;
+        announce(connection, Some(&session.id))?;
+    }
+    if matches!(imported, Imported::Renewed | Imported::Added) {
+        let times = [session.created, session.last_visit];
+        insert(connection, &session.id, &session.skey, [appid, open_id], times)?;
     }
     Ok(imported)
 }

@@ -101,7 +101,7 @@ impl Store for Sqlite {
     }
 
     async fn touch(&self, visits: Vec<Visit>) -> Result<(), StoreError> {
-        self.write("writing last visits", move |connection| rows::touch(connection, &visits)).await
+        self.write("writing last visits", move |connection| rows::touch(connection, visits)).await
     }
 
     async fn sessions(

@@ -4,15 +4,18 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::events::{self, announce};
-use crate::session::{App, AppId, Lifetime, Login, Session, SessionId, SignedIn, User, Visit};
+use crate::session::{
+    App, AppId, Lifetime, Login, Session, SessionId, SignedIn, Skey, User, Visit,
+};
 use crate::store::{Expiry, Purged, Selection, Whose};
 
 /// How many sessions one slice of a purge looks at.
 const PURGE_SLICE: i64 = 5_000;
 
-const SESSION: &str = "SELECT s.uuid, s.skey, s.appid, s.open_id, s.create_time, s.last_visit_time, \
-     u.union_id, u.session_key, u.previous_session_key, u.user_info \
-     FROM cSessionInfo s JOIN mina_user u ON u.appid = s.appid AND u.open_id = s.open_id";
+const SESSION: &str = "SELECT s.uuid, s.skey, s.appid, s.open_id, s.create_time, v.time, \
+     u.union_id, u.session_key, u.previous_session_key, u.user_info, s.id \
+     FROM cSessionInfo s JOIN mina_visit v ON v.session = s.id \
+     JOIN mina_user u ON u.appid = s.appid AND u.open_id = s.open_id";
 
 fn read_session(row: &Row<'_>) -> rusqlite::Result<Session> {
     Ok(Session {
@@ -23,6 +26,7 @@ fn read_session(row: &Row<'_>) -> rusqlite::Result<Session> {
         created: row.get(4)?,
         last_visit: row.get(5)?,
         user: read_user(row, 6)?,
+        row: row.get(10)?,
     })
 }
 
@@ -104,41 +108,43 @@ pub fn sign_in(connection: &Connection, login: &Login) -> rusqlite::Result<Signe
         .query_map(owner, |row| Ok((row.get(0)?, text(row, 1)?.into())))?
         .collect::<Result<_, _>>()?;
     let kept = login.keeps(sessions.len());
-    for (row, _) in &sessions[kept.stored..] {
-        connection.prepare_cached("DELETE FROM cSessionInfo WHERE id = ?")?.execute([row])?;
-    }
-    for (_, id) in &sessions {
+    let renewed = sessions.first().filter(|_| kept.renews).map(|(_, id)| id);
+    // A renewed session gets a new row, so that late visits of the old login miss it.
+    let stays = usize::from(renewed.is_some())..kept.stored;
+    for (at, (row, id)) in sessions.iter().enumerate() {
+        if !stays.contains(&at) {
+            connection.prepare_cached("DELETE FROM cSessionInfo WHERE id = ?")?.execute([row])?;
+        }
         announce(connection, Some(id))?;
     }
-    let renewed = sessions.first().filter(|_| kept.renews);
-    if let Some((row, _)) = renewed {
-        connection
-            .prepare_cached(
-                "UPDATE cSessionInfo SET skey = ?, create_time = ?, last_visit_time = ? WHERE id = ?",
-            )?
-            .execute(params![login.skey.as_str(), login.now, login.now, row])?;
-    } else {
-        connection
-            .prepare_cached(
-                "INSERT INTO cSessionInfo \
-                 (uuid, skey, create_time, last_visit_time, appid, open_id) \
-                 VALUES (?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![
-                login.new_id.as_str(),
-                login.skey.as_str(),
-                login.now,
-                login.now,
-                owner[0],
-                owner[1],
-            ])?;
-    }
+    let id = renewed.unwrap_or(&login.new_id);
+    insert(connection, id, &login.skey, owner, [login.now; 2])?;
     Ok(SignedIn {
-        id: renewed.map_or(&login.new_id, |(_, id)| id).clone(),
+        id: id.clone(),
         is_new: renewed.is_none(),
         profile: user.profile,
         touched: sessions.into_iter().map(|(_, id)| id).collect(),
     })
+}
+
+/// Adds a session; `times` are those of the login and of the last visit.
+pub fn insert(
+    connection: &Connection,
+    id: &SessionId,
+    skey: &Skey,
+    [appid, open_id]: [&str; 2],
+    [created, last_visit]: [i64; 2],
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO cSessionInfo (uuid, skey, create_time, appid, open_id) \
+             VALUES (?, ?, ?, ?, ?)",
+        )?
+        .execute(params![id.as_str(), skey.as_str(), created, appid, open_id])?;
+    connection
+        .prepare_cached("INSERT INTO mina_visit (session, time) VALUES (?, ?)")?
+        .execute([connection.last_insert_rowid(), last_visit])
+        .map(drop)
 }
 
 /// The ids of the selected sessions as a condition and its parameters.
@@ -171,14 +177,13 @@ pub fn list(
         .collect()
 }
 
-/// Moves last visits forward.
-pub fn touch(connection: &Connection, visits: &[Visit]) -> rusqlite::Result<()> {
-    let mut touch = connection.prepare_cached(
-        "UPDATE cSessionInfo SET last_visit_time = ?3 \
-         WHERE uuid = ?1 AND skey = ?2 AND last_visit_time < ?3",
-    )?;
+/// Moves last visits forward. In the order of the rows, neighbours share a page.
+pub fn touch(connection: &Connection, mut visits: Vec<Visit>) -> rusqlite::Result<()> {
+    visits.sort_unstable_by_key(|visit| visit.row);
+    let mut touch = connection
+        .prepare_cached("UPDATE mina_visit SET time = ?2 WHERE session = ?1 AND time < ?2")?;
     for visit in visits {
-        touch.execute(params![visit.id.as_str(), visit.skey.as_str(), visit.time])?;
+        touch.execute([visit.row, visit.time])?;
     }
     Ok(())
 }
@@ -249,8 +254,8 @@ pub fn remove_app(connection: &Connection, appid: &AppId) -> rusqlite::Result<bo
 pub fn purge(connection: &Connection, expiry: &[Expiry], cursor: i64) -> rusqlite::Result<Purged> {
     let slice: Vec<(i64, String, String, i64, i64)> = connection
         .prepare_cached(
-            "SELECT id, uuid, appid, create_time, last_visit_time FROM cSessionInfo \
-             WHERE id > ? ORDER BY id LIMIT ?",
+            "SELECT s.id, s.uuid, s.appid, s.create_time, v.time FROM cSessionInfo s \
+             JOIN mina_visit v ON v.session = s.id WHERE s.id > ? ORDER BY s.id LIMIT ?",
         )?
         .query_map([cursor, PURGE_SLICE], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
