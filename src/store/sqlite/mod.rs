@@ -126,10 +126,8 @@ impl Store for Sqlite {
     }
 
     async fn import(&self, sessions: Vec<Session>) -> Result<Vec<Imported>, StoreError> {
-        self.write("importing sessions", move |connection| {
-            sessions.iter().map(|session| import::import(connection, session)).collect()
-        })
-        .await
+        self.write("importing sessions", move |connection| import::import(connection, &sessions))
+            .await
     }
 
     async fn changes(&self) -> Result<Changes, StoreError> {
