@@ -1,7 +1,7 @@
 //! The embedded database.
 //!
-//! One thread owns the one connection that writes ([`writer`]): what waits together is committed
-//! together. Reads go to a few connections of their own ([`readers`]), which WAL lets run beside.
+//! One thread owns the one connection that writes (`writer`): what waits together is committed
+//! together. Reads go to a few connections of their own (`readers`), which WAL lets run beside.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
