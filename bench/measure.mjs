@@ -61,8 +61,8 @@ export async function settle(server) {
 
 /** Measures servers on these CPUs. */
 export class Meter {
-  /** The share of the CPUs that went to strangers, for every run so far. */
-  strangers = [];
+  /** The share of the CPUs that other processes took, for every run so far. */
+  others = [];
 
   constructor(cpus) {
     this.cpus = cpus;
@@ -83,8 +83,8 @@ export class Meter {
     const cpu = cpuSeconds(pids) - before.cpu;
     const own = ownCpuSeconds() - before.own;
     const wall = (performance.now() - before.wall) / 1000;
-    const stranger = (busySeconds(this.cpus) - before.busy - own) / (wall * this.cpus.length);
-    this.strangers.push(Math.max(0, stranger));
+    const others = (busySeconds(this.cpus) - before.busy - own) / (wall * this.cpus.length);
+    this.others.push(Math.max(0, others));
 
     const { requests, micros, bytes, p99, errors } = JSON.parse(output.trim().split('\n').at(-1));
     if (errors > 0) throw new Error(`${errors} of ${requests} requests failed`);

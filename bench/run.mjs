@@ -25,7 +25,7 @@ const USAGE = `usage: bench/run.mjs [--quick] [--only ROW,…] [--binary PATH]
   --binary PATH  measure this binary instead of building one`;
 
 const MODES = {
-  quick: { rounds: 3, seconds: 2, sizes: { cached: 200_000, budgetMiB: 64, stored: 1_000_000 }, diskGB: 3 },
+  quick: { rounds: 3, seconds: 2, sizes: { cached: 300_000, budgetMiB: 64, stored: 1_000_000 }, diskGB: 3 },
   full: { rounds: 9, seconds: 8, sizes: { cached: 1_000_000, budgetMiB: 256, stored: 10_000_000 }, diskGB: 15 },
 };
 
@@ -57,7 +57,10 @@ async function main() {
     nextRun: () => (runs += 1),
     /** A store of that many sessions, made when it is first wanted. */
     store: (count) => {
-      if (!stores.has(count)) stores.set(count, fillStore(binary, dir, count));
+      if (!stores.has(count)) {
+        say(`filling a store: ${count} sessions`);
+        stores.set(count, fillStore(binary, dir, count));
+      }
       return stores.get(count);
     },
   };
@@ -75,15 +78,15 @@ async function main() {
       for (const name of rows) results.set(name, { status, reason: error.message });
     }
   }
-  facts.strangers = meter.strangers.length ? median(meter.strangers) : undefined;
+  facts.othersCpuShare = meter.others.length ? median(meter.others) : undefined;
 
   const shown = ROWS.filter((row) => wanted(row.name)).map((row) => ({ row, result: results.get(row.name) }));
   mkdirSync(RESULTS, { recursive: true });
   writeFileSync(join(RESULTS, 'latest.json'), json(shown, sizes, facts));
   writeFileSync(join(RESULTS, 'latest.svg'), chart(shown, sizes, facts));
   console.log(table(shown, sizes));
-  if (facts.strangers > 0.05) {
-    say(`other processes took ${(facts.strangers * 100).toFixed(0)} % of the CPUs: rates and latencies say little`);
+  if (facts.othersCpuShare > 0.05) {
+    say(`other processes took ${(facts.othersCpuShare * 100).toFixed(0)} % of the CPUs: rates and latencies say little`);
   }
   return shown.every(({ result }) => ['pass', 'not built'].includes(result.status));
 }
@@ -126,6 +129,8 @@ async function describe({ binary, dir }, { mode, cpus, loadBefore }) {
     },
     versions: {
       'mina-auth': await version(binary, '--version'),
+      nginx: await version('sh', '-c', 'nginx -v 2>&1'),
+      wrk: await version('sh', '-c', 'wrk -v 2>&1 | head -1'),
       redis: await version('redis-server', '--version'),
       mariadb: await version('mariadbd', '--version'),
       node: process.version,

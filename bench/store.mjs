@@ -36,6 +36,8 @@ PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
 SELECT uuid || skey FROM cSessionInfo ORDER BY id LIMIT ${count};
 `,
   });
+  // What the system has yet to write would be written while something is measured.
+  await run('sync', [database, sessions], { seconds: 300 });
   const { size } = statSync(sessions);
   if (size !== count * SESSION_BYTES) throw new Error(`the store has ${size / SESSION_BYTES} sessions, not ${count}`);
   return { storage, database, sessions, count };

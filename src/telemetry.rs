@@ -7,7 +7,7 @@
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal as _, Write as _, stderr};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -137,8 +137,17 @@ impl Served<'_> {
 pub struct RequestLog {
     level: LevelFilter,
     format: Format,
-    lines: Mutex<String>,
+    lines: Mutex<Lines>,
     waiting: Notify,
+}
+
+/// Lines that wait to be written.
+#[derive(Debug, Default)]
+struct Lines {
+    text: String,
+    /// The second that was last written out, and how: most lines share it with the one before.
+    second: u64,
+    written_second: String,
 }
 
 impl RequestLog {
@@ -164,7 +173,7 @@ impl RequestLog {
             return;
         }
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.is_empty() {
+        if lines.text.is_empty() {
             self.waiting.notify_one();
         }
         // Writing to a String cannot fail.
@@ -172,8 +181,8 @@ impl RequestLog {
             Format::Json => write_json(&mut lines, level, served),
             Format::Human => write_human(&mut lines, level, served),
         };
-        if lines.len() >= FLUSH_AT {
-            write_out(&mut lines);
+        if lines.text.len() >= FLUSH_AT {
+            lines.write_out();
         }
     }
 
@@ -188,19 +197,35 @@ impl RequestLog {
 
     /// Writes what waits.
     pub fn flush(&self) {
-        write_out(&mut self.lines.lock().unwrap_or_else(PoisonError::into_inner));
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).write_out();
     }
 }
 
-fn write_out(lines: &mut String) {
-    // There is nobody to tell when stderr is gone.
-    let _ = stderr().write_all(lines.as_bytes());
-    lines.clear();
+impl Lines {
+    fn write_out(&mut self) {
+        // There is nobody to tell when stderr is gone.
+        let _ = stderr().write_all(self.text.as_bytes());
+        self.text.clear();
+    }
+
+    /// Appends an instant as RFC 3339 in UTC, `2026-11-22T14:17:26.356476Z`.
+    fn push_time(&mut self, at: SystemTime) -> fmt::Result {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        if self.second != since.as_secs() || self.written_second.is_empty() {
+            self.second = since.as_secs();
+            self.written_second = humantime::format_rfc3339_seconds(at).to_string();
+            // The `Z` comes after the fraction.
+            self.written_second.pop();
+        }
+        self.text.push_str(&self.written_second);
+        write!(self.text, ".{:06}Z", since.subsec_micros())
+    }
 }
 
-fn write_json(out: &mut String, level: LevelFilter, served: &Served<'_>) -> fmt::Result {
-    out.push_str(r#"{"timestamp":""#);
-    push_time(out, served.at)?;
+fn write_json(lines: &mut Lines, level: LevelFilter, served: &Served<'_>) -> fmt::Result {
+    lines.text.push_str(r#"{"timestamp":""#);
+    lines.push_time(served.at)?;
+    let out = &mut lines.text;
     out.push_str(r#"","level":""#);
     out.push_str(level_name(level));
     out.push_str(r#"","message":"request","interface":""#);
@@ -228,8 +253,9 @@ fn write_json(out: &mut String, level: LevelFilter, served: &Served<'_>) -> fmt:
     Ok(())
 }
 
-fn write_human(out: &mut String, level: LevelFilter, served: &Served<'_>) -> fmt::Result {
-    push_time(out, served.at)?;
+fn write_human(lines: &mut Lines, level: LevelFilter, served: &Served<'_>) -> fmt::Result {
+    lines.push_time(served.at)?;
+    let out = &mut lines.text;
     write!(out, " {:>5} request", level_name(level))?;
     write!(out, " interface={:?}", served.interface.map_or("", Interface::name))?;
     let answer = served.failure.map(Failure::answer);
@@ -260,11 +286,6 @@ fn micros(took: Duration) -> u64 {
     u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Appends an instant as RFC 3339 in UTC, `2026-11-22T14:17:26.356476Z`.
-fn push_time(out: &mut String, at: SystemTime) -> fmt::Result {
-    write!(out, "{}", humantime::format_rfc3339_micros(at))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,7 +306,7 @@ mod tests {
     }
 
     fn lines(log: &RequestLog) -> String {
-        log.lines.lock().unwrap().clone()
+        log.lines.lock().unwrap().text.clone()
     }
 
     #[test]

@@ -12,18 +12,15 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::rt::TokioIo;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tracing::{error, warn};
 
+use super::connections::{Connections, Obedient};
 use super::mina_auth::MinaAuth;
 use crate::telemetry::{Log, RequestLog};
-
-/// How long a connection may be idle, or take to send a request's head. Longer than the pools of
-/// the server SDKs keep theirs: whoever closes first risks nothing, and that must not be us.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// How long to wait when the process has no file descriptor for a new connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -83,71 +80,91 @@ pub fn serve(
             let log = Arc::new(RequestLog::new(log));
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             std::thread::Builder::new().name(format!("listener-{number}")).spawn(move || {
-                runtime.block_on(async {
-                    let serving = sockets
-                        .into_iter()
-                        .map(|socket| accept(socket, &endpoint, &log, stop.clone(), drain));
-                    tokio::select! {
-                        _ = futures_util::future::join_all(serving) => {}
-                        () = log.keep_writing() => {}
-                    }
-                });
-                log.flush();
+                let serving = Serving { endpoint, log, stop, drain, open: Arc::default() };
+                runtime.block_on(serving.run(sockets));
+                serving.log.flush();
             })
         })
         .collect()
 }
 
-async fn accept(
-    socket: TcpListener,
-    endpoint: &Arc<MinaAuth>,
-    log: &Arc<RequestLog>,
-    mut stop: watch::Receiver<bool>,
+/// What a listener thread serves with.
+struct Serving {
+    endpoint: Arc<MinaAuth>,
+    log: Arc<RequestLog>,
+    stop: watch::Receiver<bool>,
     drain: Duration,
-) {
-    let listener = match tokio::net::TcpListener::from_std(socket) {
-        Ok(listener) => listener,
-        Err(error) => return error!(%error, "the listener cannot be served"),
-    };
-    let connections = GracefulShutdown::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
+    open: Arc<Connections>,
+}
+
+impl Serving {
+    async fn run(&self, sockets: Vec<TcpListener>) {
+        let accepting = sockets.into_iter().map(|socket| self.accept(socket));
+        let serving = async {
+            futures_util::future::join_all(accepting).await;
+            self.finish().await;
         };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
+        tokio::select! {
+            () = serving => {}
+            () = self.log.keep_writing() => {}
+            () = self.open.sweep() => {}
+        }
+    }
+
+    /// Accepts connections until the server is to stop.
+    async fn accept(&self, socket: TcpListener) {
+        let listener = match tokio::net::TcpListener::from_std(socket) {
+            Ok(listener) => listener,
+            Err(error) => return error!(%error, "the listener cannot be served"),
+        };
+        let mut stop = self.stop.clone();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.start(stream, peer),
+                Err(error) => {
+                    warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
-        };
+        }
+    }
+
+    /// Serves a connection, beside the others.
+    fn start(&self, stream: TcpStream, peer: SocketAddr) {
         // An answer is one write: there is nothing to wait for and merge.
         let _ = stream.set_nodelay(true);
-        let (endpoint, log) = (Arc::clone(endpoint), Arc::clone(log));
+        let ticket = self.open.enter();
+        let activity = ticket.activity();
+        let shared = Arc::new((Arc::clone(&self.endpoint), Arc::clone(&self.log)));
         let service = service_fn(move |request| {
-            let (endpoint, log) = (Arc::clone(&endpoint), Arc::clone(&log));
-            async move { Ok::<_, Infallible>(endpoint.answer(&log, peer, request).await) }
+            activity.note();
+            let shared = Arc::clone(&shared);
+            async move {
+                let (endpoint, log) = &*shared;
+                Ok::<_, Infallible>(endpoint.answer(log, peer, request).await)
+            }
         });
         let connection = http1::Builder::new()
             // An answer is small: copied together, head and body are one plain write.
             .writev(false)
-            .timer(TokioTimer::new())
-            .header_read_timeout(IDLE_TIMEOUT)
+            // The sweep of the connections does this, for bodies too.
+            .header_read_timeout(None)
             .serve_connection(TokioIo::new(stream), service);
-        let connection = connections.watch(connection);
-        tokio::spawn(async move {
-            // A client that went away or sent no HTTP is its own business.
-            let _ = connection.await;
-        });
+        tokio::spawn(Obedient { connection, ticket });
     }
-    drop(listener);
-    let finished = async {
-        connections.shutdown().await;
-        endpoint.operations.finished().await;
-    };
-    if tokio::time::timeout(drain, finished).await.is_err() {
-        warn!("requests still open after `server.drain_timeout` were cut off");
+
+    /// Lets open requests finish, and the logins whose callers have gone.
+    async fn finish(&self) {
+        let finished = async {
+            self.open.finish().await;
+            self.endpoint.operations.finished().await;
+        };
+        if tokio::time::timeout(self.drain, finished).await.is_err() {
+            warn!("requests still open after `server.drain_timeout` were cut off");
+        }
     }
 }

@@ -2,14 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, FORWARDED, HeaderMap, HeaderName, HeaderValue,
-};
+use hyper::header::{CONNECTION, CONTENT_TYPE, FORWARDED, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 
 use super::answer::Answer;
@@ -19,9 +17,6 @@ use crate::protocol::{self, Call, Failure, Interface, Success};
 use crate::session::{App, Lifetime};
 use crate::store::Store as _;
 use crate::telemetry::{RequestLog, Served};
-
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -46,23 +41,23 @@ impl MinaAuth {
         peer: SocketAddr,
         request: Request<Incoming>,
     ) -> Response<Answer> {
-        let started = Instant::now();
+        let started = clock::wall();
         let (head, body) = request.into_parts();
         let Some(path_appid) = appid_of(head.uri.path()) else {
             return plain(StatusCode::NOT_FOUND, "not found; the protocol is at /mina_auth/\n");
         };
-        let Some(body) = self.read(&head.headers, body).await else {
-            let text = "the body is longer than `server.max_body` or took too long\n";
+        let Some(body) = self.read(body).await else {
+            let text = "the body is longer than `server.max_body`\n";
             let mut response = plain(StatusCode::PAYLOAD_TOO_LARGE, text);
             // What is left of the body is not read.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             return response;
         };
-        let mut asked = Asked { at: clock::wall(), interface: None, app: None };
+        let mut asked = Asked { started, interface: None, app: None };
         let outcome = match protocol::parse(&body) {
             Ok(request) => {
                 asked.interface = Some(request.call.interface());
-                let local = is_local(peer, &head.headers);
+                let local = || is_local(peer, &head.headers);
                 self.call(request, path_appid, local, &mut asked).await
             }
             Err((interface, failure)) => {
@@ -70,44 +65,41 @@ impl MinaAuth {
                 Err(failure)
             }
         };
-        asked.log(log, &outcome, started.elapsed());
+        asked.log(log, &outcome, clock::wall());
         respond(outcome)
     }
 
-    /// Reads a body; `None` when it is too long or too slow.
-    async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Option<Bytes> {
-        let announced =
-            headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        if announced.is_some_and(|length: usize| length > self.max_body) {
+    /// Reads a body; `None` when it is too long.
+    async fn read(&self, mut body: Incoming) -> Option<Bytes> {
+        // What the head announced.
+        if body.size_hint().lower() > self.max_body as u64 {
             return None;
         }
-        let read = async {
-            // Nearly every body comes in one piece and is used where it is.
-            let first = next_piece(&mut body).await;
-            if body.is_end_stream() || first.is_empty() {
-                return (first.len() <= self.max_body).then_some(first);
+        // Nearly every body comes in one piece and is used where it is. One that never comes is
+        // the business of the listener's sweep.
+        let first = next_piece(&mut body).await;
+        if body.is_end_stream() || first.is_empty() {
+            return (first.len() <= self.max_body).then_some(first);
+        }
+        let mut pieces = BytesMut::from(first);
+        while pieces.len() <= self.max_body {
+            let piece = next_piece(&mut body).await;
+            if piece.is_empty() {
+                return Some(pieces.freeze());
             }
-            let mut pieces = BytesMut::from(first);
-            while pieces.len() <= self.max_body {
-                let piece = next_piece(&mut body).await;
-                if piece.is_empty() {
-                    return Some(pieces.freeze());
-                }
-                pieces.extend_from_slice(&piece);
-            }
-            None
-        };
-        tokio::time::timeout(BODY_TIMEOUT, read).await.ok()?
+            pieces.extend_from_slice(&piece);
+        }
+        None
     }
 
     async fn call(
         &self,
         request: protocol::Request<'_>,
         path_appid: &str,
-        local: bool,
+        local: impl Fn() -> bool,
         asked: &mut Asked,
     ) -> Result<Success, Failure> {
-        let now = clock::seconds(asked.at);
+        let now = clock::seconds(asked.started);
         let path_appid = Some(path_appid).filter(|appid| !appid.is_empty());
         let appid = request.appid.as_deref().or(path_appid);
         match request.call {
@@ -129,7 +121,7 @@ impl MinaAuth {
                 opened.map(Success::Decrypted)
             }
             Call::InitData { appid, secret } => {
-                self.set_app(&appid, &secret, local).await.map(|()| Success::AppSet)
+                self.set_app(&appid, &secret, local()).await.map(|()| Success::AppSet)
             }
         }
     }
@@ -194,20 +186,21 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Answer> {
 
 /// What the log wants to know of a request.
 struct Asked {
-    at: SystemTime,
+    started: SystemTime,
     interface: Option<Interface>,
     app: Option<Arc<App>>,
 }
 
 impl Asked {
-    fn log(&self, log: &RequestLog, outcome: &Result<Success, Failure>, took: Duration) {
+    fn log(&self, log: &RequestLog, outcome: &Result<Success, Failure>, at: SystemTime) {
         let app = match outcome {
             Ok(Success::Checked(known)) => Some(known.app()),
             _ => self.app.as_deref(),
         };
         log.request(&Served {
-            at: self.at + took,
-            took,
+            at,
+            // Zero when the clock was set back meanwhile.
+            took: at.duration_since(self.started).unwrap_or_default(),
             interface: self.interface,
             app: app.map(|app| app.appid.as_str()),
             failure: outcome.as_ref().err(),

@@ -4,7 +4,7 @@
 //! together. Reads go to a few connections of their own (`readers`), which WAL lets run beside.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use rusqlite::Connection;
@@ -29,7 +29,7 @@ pub use self::schema::OpenError;
 #[derive(Debug)]
 pub struct Sqlite {
     writer: Writer,
-    readers: Arc<Readers>,
+    readers: Readers,
     /// How far the change feed was read.
     feed: Mutex<Feed>,
 }
@@ -43,9 +43,10 @@ impl Sqlite {
     pub fn open(path: &Path, create: bool) -> Result<Self, OpenError> {
         let connection = schema::connect(path, create)?;
         schema::migrate(&connection, path)?;
-        let writer = Writer::start(connection)
-            .map_err(|source| OpenError::File { path: path.into(), source })?;
-        Ok(Self { writer, readers: Arc::new(Readers::new(path)), feed: Mutex::default() })
+        let no_thread = |source| OpenError::File { path: path.into(), source };
+        let writer = Writer::start(connection).map_err(no_thread)?;
+        let readers = Readers::start(path).map_err(no_thread)?;
+        Ok(Self { writer, readers, feed: Mutex::default() })
     }
 
     /// The SQL that [`Sqlite::open`] would run on this database.
