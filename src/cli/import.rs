@@ -15,8 +15,9 @@ use crate::store::import::Imported;
 use crate::store::mysql::{self, OpenError, Skip, Source};
 use crate::store::{self, Opener, Store};
 
-/// How many sessions are written in one go.
-const BATCH: usize = 2_000;
+/// How many sessions are written in one go: few at first, to see that it works, and then more and
+/// more, since what many share is written once.
+const BATCH: std::ops::RangeInclusive<usize> = 1_000..=20_000;
 
 /// How long the database to read from may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -165,13 +166,18 @@ impl Batch {
 /// Reads and writes side by side. Without a store everything counts as new.
 async fn copy(mut source: Source, store: Option<&dyn Store>) -> Result<Summary> {
     let mut progress = Progress::new(source.count().await?);
-    let (sender, mut batches) = mpsc::channel::<Batch>(4);
+    let (sender, mut batches) = mpsc::channel::<Batch>(2);
     let mut summary = Summary::default();
     let reading = async {
         let mut batch = Batch::default();
+        let mut full = *BATCH.start();
         let on_row = async |row: Result<Session, Skip>| {
             batch.add(row);
-            batch.rows() < BATCH || sender.send(std::mem::take(&mut batch)).await.is_ok()
+            if batch.rows() < full {
+                return true;
+            }
+            full = (full * 2).min(*BATCH.end());
+            sender.send(std::mem::take(&mut batch)).await.is_ok()
         };
         source.read(clock::now(), on_row).await?;
         // Nobody takes it when writing has failed, which is reported.

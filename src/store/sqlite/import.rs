@@ -7,8 +7,18 @@ use super::rows::{insert, put_user, stored_user};
 use crate::session::Session;
 use crate::store::import::{self, Imported};
 
+/// How much memory the tables may take while sessions are imported, in KiB. The ids are random:
+/// without it nearly every session would mean pages that are written and read again.
+const CACHE_KIB: i64 = 128 * 1024;
+
+/// Writes sessions, those that are to be written.
+pub fn import(connection: &Connection, sessions: &[Session]) -> rusqlite::Result<Vec<Imported>> {
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    sessions.iter().map(|session| import_one(connection, session)).collect()
+}
+
 /// Writes one session, if it is to be written.
-pub fn import(connection: &Connection, session: &Session) -> rusqlite::Result<Imported> {
+fn import_one(connection: &Connection, session: &Session) -> rusqlite::Result<Imported> {
     let known: Option<(i64, i64)> = connection
         .prepare_cached("SELECT id, create_time FROM cSessionInfo WHERE uuid = ?")?
         .query_row([session.id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))

@@ -1,7 +1,7 @@
 //! The embedded database.
 //!
-//! One thread owns the one connection that writes ([`writer`]): what waits together is committed
-//! together. Reads go to a few connections of their own ([`readers`]), which WAL lets run beside.
+//! One thread owns the one connection that writes (`writer`): what waits together is committed
+//! together. Reads go to a few connections of their own (`readers`), which WAL lets run beside.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -127,10 +127,8 @@ impl Store for Sqlite {
     }
 
     async fn import(&self, sessions: Vec<Session>) -> Result<Vec<Imported>, StoreError> {
-        self.write("importing sessions", move |connection| {
-            sessions.iter().map(|session| import::import(connection, session)).collect()
-        })
-        .await
+        self.write("importing sessions", move |connection| import::import(connection, &sessions))
+            .await
     }
 
     async fn changes(&self) -> Result<Changes, StoreError> {

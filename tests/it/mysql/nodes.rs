@@ -24,6 +24,12 @@ fn both(a: &Setup, b: &Setup) -> [Server; 2] {
     })
 }
 
+fn stop(servers: [Server; 2]) {
+    for server in servers {
+        server.stop();
+    }
+}
+
 #[test]
 fn a_revoked_session_is_refused_by_the_others_within_a_second() {
     const ROUNDS: usize = 100;
@@ -64,8 +70,7 @@ fn a_revoked_session_is_refused_by_the_others_within_a_second() {
     });
     println!("the slowest of {ROUNDS} took {slowest:?}");
     assert!(slowest < REFUSED_WITHIN, "{slowest:?}");
-    server_a.stop();
-    server_b.stop();
+    stop([server_a, server_b]);
 }
 
 #[test]
@@ -104,7 +109,7 @@ fn of_two_logins_at_once_on_two_servers_one_session_is_left() {
         });
     }
     assert_eq!(a.sessions(&[]).len(), USERS);
-    servers.into_iter().for_each(|server| drop(server.stop()));
+    stop(servers);
 }
 
 /// Starts two servers at once, and compares the tables with those that one program makes.
@@ -127,7 +132,7 @@ fn two_servers_start_at_once_on_an_empty_database() {
     for _ in 0..3 {
         let [database, alone] = [(); 2].map(|()| Mariadb::shared().database_now());
         let servers = start_on(&database, &alone, "");
-        servers.into_iter().for_each(|server| drop(server.stop()));
+        stop(servers);
     }
 }
 
@@ -143,6 +148,6 @@ fn two_servers_start_at_once_on_the_php_servers_database() {
                 assert!(checks_out(server, &format!("u{n}"), &format!("k{n}")));
             }
         }
-        servers.into_iter().for_each(|server| drop(server.stop()));
+        stop(servers);
     }
 }
