@@ -43,9 +43,9 @@ impl Sqlite {
     pub fn open(path: &Path, create: bool) -> Result<Self, OpenError> {
         let connection = schema::connect(path, create)?;
         schema::migrate(&connection, path)?;
-        let no_thread = |source| OpenError::File { path: path.into(), source };
-        let writer = Writer::start(connection).map_err(no_thread)?;
-        let readers = Readers::start(path).map_err(no_thread)?;
+        let writer = Writer::start(connection)
+            .map_err(|source| OpenError::File { path: path.into(), source })?;
+        let readers = Readers::start(path)?;
         Ok(Self { writer, readers, feed: Mutex::default() })
     }
 

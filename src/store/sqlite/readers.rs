@@ -4,21 +4,20 @@
 //! read costs no more than the two wake-ups that a busy server has anyway.
 
 use std::collections::VecDeque;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::schema::configured;
+use super::schema::{self, OpenError};
 use crate::store::StoreError;
 
 /// How many reads run at once.
 const READERS: usize = 2;
 
-/// A read: runs on a connection, or learns why there is none.
-type Read = Box<dyn FnOnce(rusqlite::Result<&Connection>) + Send>;
+/// A read, to be run on a connection.
+type Read = Box<dyn FnOnce(&Connection) + Send>;
 
 /// The threads that read. They end with this.
 #[derive(Debug)]
@@ -55,20 +54,25 @@ impl Queue {
 }
 
 impl Readers {
-    /// Starts the threads. They open the database when they are first asked something.
+    /// Opens the connections and starts their threads.
     ///
     /// # Errors
     ///
-    /// When a thread cannot be started.
-    pub fn start(path: &Path) -> io::Result<Self> {
-        let queue = Arc::new(Queue::default());
+    /// When the database cannot be opened or a thread cannot be started.
+    pub fn start(path: &Path) -> Result<Self, OpenError> {
+        let readers = Self(Arc::default());
         for number in 0..READERS {
-            let (queue, path) = (Arc::clone(&queue), path.to_owned());
-            std::thread::Builder::new()
-                .name(format!("sqlite-reader-{number}"))
-                .spawn(move || read_all(&queue, &path))?;
+            let connection = schema::connect_to_read(path)?;
+            let queue = Arc::clone(&readers.0);
+            let thread = std::thread::Builder::new().name(format!("sqlite-reader-{number}"));
+            let run = move || {
+                while let Some(read) = queue.next() {
+                    read(&connection);
+                }
+            };
+            thread.spawn(run).map_err(|source| OpenError::File { path: path.into(), source })?;
         }
-        Ok(Self(queue))
+        Ok(readers)
     }
 
     /// Runs `work` on a connection that only reads.
@@ -80,7 +84,7 @@ impl Readers {
         let (answer, outcome) = oneshot::channel();
         let read: Read = Box::new(move |connection| {
             // Nobody waits for the answer when the caller has gone.
-            let _ = answer.send(connection.and_then(work));
+            let _ = answer.send(work(connection));
         });
         self.0.state().reads.push_back(read);
         self.0.some.notify_one();
@@ -93,24 +97,5 @@ impl Drop for Readers {
     fn drop(&mut self) {
         self.0.state().closed = true;
         self.0.some.notify_all();
-    }
-}
-
-fn read_all(queue: &Queue, path: &PathBuf) {
-    let mut connection = None;
-    while let Some(read) = queue.next() {
-        if connection.is_none() {
-            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
-            match Connection::open_with_flags(path, flags).and_then(configured) {
-                Ok(opened) => connection = Some(opened),
-                Err(error) => {
-                    read(Err(error));
-                    continue;
-                }
-            }
-        }
-        if let Some(connection) = &connection {
-            read(Ok(connection));
-        }
     }
 }

@@ -29,10 +29,21 @@ pub enum OpenError {
 }
 
 /// Sets a connection up, whatever it is for.
-pub fn configured(connection: Connection) -> rusqlite::Result<Connection> {
+fn configured(connection: Connection) -> rusqlite::Result<Connection> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
+}
+
+/// Opens a connection that reads, files and all: SQLite would open them with the first read.
+pub fn connect_to_read(path: &Path) -> Result<Connection, OpenError> {
+    let open = || {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let connection = configured(Connection::open_with_flags(path, flags)?)?;
+        connection.query_row("SELECT count(*) FROM cAppinfo", [], |_| Ok(()))?;
+        Ok(connection)
+    };
+    open().map_err(|error| unusable(path, &error))
 }
 
 // SQLite's errors say the same again as their own cause.
