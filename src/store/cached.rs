@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -84,10 +84,11 @@ pub struct Known {
     skey_at: u32,
     profile_at: u32,
     app: Arc<App>,
-    created: i64,
-    last_visit: AtomicI64,
+    /// Instants are kept in 32 bits, good until 2106: there may be millions of these.
+    created: u32,
+    last_visit: AtomicU32,
     /// The last visit that the inner store has.
-    written_visit: AtomicI64,
+    written_visit: AtomicU32,
     /// Whether the visit waits to be written.
     due: AtomicBool,
     row: i64,
@@ -103,9 +104,9 @@ impl Known {
             skey_at: u32::try_from(skey_at).unwrap_or(u32::MAX),
             profile_at: u32::try_from(profile_at).unwrap_or(u32::MAX),
             app,
-            created: session.created,
-            last_visit: session.last_visit.into(),
-            written_visit: session.last_visit.into(),
+            created: short(session.created),
+            last_visit: short(session.last_visit).into(),
+            written_visit: short(session.last_visit).into(),
             due: AtomicBool::new(false),
             row: session.row,
         }
@@ -141,7 +142,8 @@ impl Known {
     /// Tells whether the session is over at `now`.
     #[must_use]
     pub fn expired(&self, now: i64) -> Option<Expired> {
-        self.app.lifetime.expired(self.created, self.last_visit.load(Ordering::Relaxed), now)
+        let last_visit = self.last_visit.load(Ordering::Relaxed);
+        self.app.lifetime.expired(self.created.into(), last_visit.into(), now)
     }
 
     fn bytes(&self) -> usize {
@@ -153,7 +155,7 @@ impl Known {
         Visit {
             id: self.id().into(),
             skey: self.skey().into(),
-            time: self.last_visit.load(Ordering::Relaxed),
+            time: self.last_visit.load(Ordering::Relaxed).into(),
             row: self.row,
         }
     }
@@ -335,14 +337,14 @@ impl Cached {
 
     /// Remembers that a session was checked at `now`; the inner store learns of it later.
     pub fn visited(&self, known: &Arc<Known>, now: i64) {
+        let now = short(now);
         let last = known.last_visit.fetch_max(now, Ordering::Relaxed).max(now);
         let idle = i64::from(known.app.lifetime.idle_seconds);
         let interval = self.settings.touch_interval.min(idle / 20);
         // A due visit waits for the others; until it is written no more than `interval` is lost.
         let due_after = (interval - WRITE_VISITS_EVERY).max(1);
-        if last - known.written_visit.load(Ordering::Relaxed) >= due_after
-            && !known.due.swap(true, Ordering::Relaxed)
-        {
+        let unwritten = last.saturating_sub(known.written_visit.load(Ordering::Relaxed));
+        if i64::from(unwritten) >= due_after && !known.due.swap(true, Ordering::Relaxed) {
             lock(&self.due).push(Arc::clone(known));
         }
     }
@@ -353,9 +355,9 @@ impl Cached {
     ///
     /// When the inner store cannot be written.
     pub async fn touch_now(&self, known: &Known, now: i64) -> Result<(), StoreError> {
-        known.last_visit.fetch_max(now, Ordering::Relaxed);
+        known.last_visit.fetch_max(short(now), Ordering::Relaxed);
         self.inner.touch(vec![known.visit()]).await?;
-        known.written_visit.fetch_max(now, Ordering::Relaxed);
+        known.written_visit.fetch_max(short(now), Ordering::Relaxed);
         Ok(())
     }
 
@@ -391,7 +393,7 @@ impl Cached {
                 return Err(error);
             }
             for (known, time) in batch.iter().zip(times) {
-                known.written_visit.fetch_max(time, Ordering::Relaxed);
+                known.written_visit.fetch_max(short(time), Ordering::Relaxed);
                 known.due.store(false, Ordering::Relaxed);
             }
         }
@@ -497,7 +499,7 @@ impl Cached {
         if let Some(visit) = lock(&self.visits).get(&SessionId::from(known.id()))
             && visit.skey.as_str() == known.skey()
         {
-            known.last_visit.fetch_max(visit.time, Ordering::Relaxed);
+            known.last_visit.fetch_max(short(visit.time), Ordering::Relaxed);
         }
     }
 }
@@ -540,6 +542,11 @@ impl Drop for Slot<'_> {
     fn drop(&mut self) {
         self.cached.shard(self.id).fills.remove(&self.fill);
     }
+}
+
+/// Seconds since the epoch in 32 bits.
+fn short(seconds: i64) -> u32 {
+    u32::try_from(seconds.max(0)).unwrap_or(u32::MAX)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -627,4 +634,57 @@ mod tests {
     }
 
     crate::store::contract::store_tests!(super::open().await);
+
+    fn login(number: usize) -> Login {
+        Login {
+            appid: "wx1".into(),
+            open_id: format!("o{number}").into(),
+            union_id: None,
+            session_key: "k".into(),
+            profile: None,
+            new_id: format!("{number:032x}").into(),
+            skey: "skey".into(),
+            now: 0,
+            per_user: 1,
+        }
+    }
+
+    #[tokio::test]
+    async fn under_pressure_memory_is_kept_small_and_no_session_or_visit_is_lost() {
+        let settings = CacheSettings { max_bytes: SHARDS * 2_000, ..SETTINGS };
+        let memory = Arc::new(Memory::default());
+        let cached = Cached::open(memory, settings, 0).await.expect("it opens");
+        let app = App {
+            appid: "wx1".into(),
+            secret: "secret".into(),
+            lifetime: crate::session::Lifetime::default(),
+            is_default: false,
+        };
+        cached.put_app(&app).await.expect("the app is written");
+        for number in 0..2_000 {
+            let id = cached.sign_in(login(number)).await.expect("the login is written").id;
+            let known = cached.load(id.as_str()).await.expect("it is read").expect("it is there");
+            cached.visited(&known, 7);
+        }
+        let bytes: usize = cached.shards.iter().map(|shard| lock(shard).bytes).sum();
+        assert!(bytes <= settings.max_bytes, "{bytes} bytes");
+        cached.write_all_visits().await.expect("visits are written");
+        for number in 0..2_000 {
+            let id = format!("{number:032x}");
+            let session = cached.session(&id.as_str().into()).await.expect("it is read");
+            assert_eq!(session.expect("it is there").last_visit, 7, "{id}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_news_for_too_long_memory_is_not_trusted() {
+        let (cached, ()) = open().await;
+        cached.miss();
+        assert_eq!(
+            [0, 60, 61].map(|now| cached.trust(now)),
+            [Trust::Stale, Trust::Stale, Trust::None]
+        );
+        cached.follow(61).await.expect("the feed can be read");
+        assert_eq!(cached.trust(61), Trust::Full);
+    }
 }
