@@ -91,6 +91,9 @@ pub struct Known {
     written_visit: AtomicU32,
     /// Whether the visit waits to be written.
     due: AtomicBool,
+    /// Whether it is in memory for others to find. Where it is not, nobody else will see to it
+    /// that its visit is written.
+    kept: AtomicBool,
     row: i64,
 }
 
@@ -108,6 +111,7 @@ impl Known {
             last_visit: short(session.last_visit).into(),
             written_visit: short(session.last_visit).into(),
             due: AtomicBool::new(false),
+            kept: AtomicBool::new(false),
             row: session.row,
         }
     }
@@ -161,7 +165,7 @@ impl Known {
     }
 
     fn has_unwritten_visit(&self) -> bool {
-        self.last_visit.load(Ordering::Relaxed) > self.written_visit.load(Ordering::Relaxed)
+        self.last_visit.load(Ordering::SeqCst) > self.written_visit.load(Ordering::Relaxed)
     }
 }
 
@@ -243,6 +247,7 @@ impl Shard {
 
     fn insert(&mut self, known: Arc<Known>) {
         self.bytes += known.bytes();
+        known.kept.store(true, Ordering::SeqCst);
         self.entries.insert(Entry(known));
     }
 
@@ -338,7 +343,7 @@ impl Cached {
     /// Remembers that a session was checked at `now`; the inner store learns of it later.
     pub fn visited(&self, known: &Arc<Known>, now: i64) {
         let now = short(now);
-        let last = known.last_visit.fetch_max(now, Ordering::Relaxed).max(now);
+        let last = known.last_visit.fetch_max(now, Ordering::SeqCst).max(now);
         let idle = i64::from(known.app.lifetime.idle_seconds);
         let interval = self.settings.touch_interval.min(idle / 20);
         // A due visit waits for the others; until it is written no more than `interval` is lost.
@@ -346,6 +351,11 @@ impl Cached {
         let unwritten = last.saturating_sub(known.written_visit.load(Ordering::Relaxed));
         if i64::from(unwritten) >= due_after && !known.due.swap(true, Ordering::Relaxed) {
             lock(&self.due).push(Arc::clone(known));
+        }
+        // Whoever removes it clears `kept` first and looks at the visit then; this goes the other
+        // way round, so that one of the two sees the other.
+        if !known.kept.load(Ordering::SeqCst) {
+            self.keep_visit(known);
         }
     }
 
@@ -485,6 +495,7 @@ impl Cached {
 
     /// Sees to it that a visit is written though its session leaves memory.
     fn keep_visit(&self, known: &Known) {
+        known.kept.store(false, Ordering::SeqCst);
         if known.has_unwritten_visit() {
             let mut visits = lock(&self.visits);
             visits.insert(known.id().into(), known.visit());
