@@ -9,27 +9,26 @@
 //!   flight for it, and what a marked read brings back is not kept.
 
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use indexmap::{Equivalent, IndexSet};
 use tokio::sync::Notify;
 
+use self::known::short;
+use self::shard::{Entry, Fill, Shard};
 use super::import::Imported;
 use super::{Change, Changes, Expiry, Purged, Selection, Store, StoreError};
-use crate::session::{App, AppId, Expired, Login, Session, SessionId, SignedIn, Visit};
+use crate::session::{App, AppId, Login, Session, SessionId, SignedIn, Visit};
+
+mod known;
+mod shard;
+
+pub use self::known::{Apps, Known};
 
 /// Locks are taken per shard, so that the listener threads seldom meet.
 const SHARDS: usize = 64;
-
-/// What an entry costs beside its text: the entry, two allocations, its share of the index.
-const ENTRY_OVERHEAD: usize = size_of::<Known>() + 2 * size_of::<usize>() + 80;
-
-/// How many entries are compared to find one that was not visited for long.
-const EVICTION_SAMPLE: usize = 8;
 
 /// How many last visits are written in one go.
 const VISIT_BATCH: usize = 10_000;
@@ -74,201 +73,6 @@ pub enum Trust {
     Stale,
     /// The store could not be read for `max_stale`: nothing is answered from memory.
     None,
-}
-
-/// A session in memory, with what it takes to check and answer a request.
-#[derive(Debug)]
-pub struct Known {
-    /// The id, the skey and the profile, one after the other.
-    text: Box<str>,
-    skey_at: u32,
-    profile_at: u32,
-    app: Arc<App>,
-    /// Instants are kept in 32 bits, good until 2106: there may be millions of these.
-    created: u32,
-    last_visit: AtomicU32,
-    /// The last visit that the inner store has.
-    written_visit: AtomicU32,
-    /// Whether the visit waits to be written.
-    due: AtomicBool,
-    /// Whether it is in memory for others to find. Where it is not, nobody else will see to it
-    /// that its visit is written.
-    kept: AtomicBool,
-    row: i64,
-}
-
-impl Known {
-    fn new(session: &Session, app: Arc<App>) -> Self {
-        let parts = [session.id.as_str(), session.skey.as_str(), &session.user.profile];
-        let skey_at = parts[0].len();
-        let profile_at = skey_at + parts[1].len();
-        Self {
-            text: parts.concat().into(),
-            skey_at: u32::try_from(skey_at).unwrap_or(u32::MAX),
-            profile_at: u32::try_from(profile_at).unwrap_or(u32::MAX),
-            app,
-            created: short(session.created),
-            last_visit: short(session.last_visit).into(),
-            written_visit: short(session.last_visit).into(),
-            due: AtomicBool::new(false),
-            kept: AtomicBool::new(false),
-            row: session.row,
-        }
-    }
-
-    fn id(&self) -> &str {
-        &self.text[..self.skey_at as usize]
-    }
-
-    fn skey(&self) -> &str {
-        &self.text[self.skey_at as usize..self.profile_at as usize]
-    }
-
-    /// `user_info` on the wire.
-    #[must_use]
-    pub fn profile(&self) -> &str {
-        &self.text[self.profile_at as usize..]
-    }
-
-    /// The session's app.
-    #[must_use]
-    pub fn app(&self) -> &App {
-        &self.app
-    }
-
-    /// Tells whether `skey` is the session's, byte for byte, in constant time.
-    #[must_use]
-    pub fn proves(&self, skey: &str) -> bool {
-        use subtle::ConstantTimeEq as _;
-        self.skey().as_bytes().ct_eq(skey.as_bytes()).into()
-    }
-
-    /// Tells whether the session is over at `now`.
-    #[must_use]
-    pub fn expired(&self, now: i64) -> Option<Expired> {
-        let last_visit = self.last_visit.load(Ordering::Relaxed);
-        self.app.lifetime.expired(self.created.into(), last_visit.into(), now)
-    }
-
-    fn bytes(&self) -> usize {
-        self.text.len() + ENTRY_OVERHEAD
-    }
-
-    /// The last visit as something to write.
-    fn visit(&self) -> Visit {
-        Visit {
-            id: self.id().into(),
-            skey: self.skey().into(),
-            time: self.last_visit.load(Ordering::Relaxed).into(),
-            row: self.row,
-        }
-    }
-
-    fn has_unwritten_visit(&self) -> bool {
-        self.last_visit.load(Ordering::SeqCst) > self.written_visit.load(Ordering::Relaxed)
-    }
-}
-
-/// The apps that may log in.
-#[derive(Debug, Clone, Default)]
-pub struct Apps(Arc<[Arc<App>]>);
-
-impl Apps {
-    /// The app with this appid; without one the only app, or the default one.
-    #[must_use]
-    pub fn find(&self, appid: Option<&str>) -> Option<&Arc<App>> {
-        match (appid, &*self.0) {
-            (None, [only]) => Some(only),
-            (None, several) => several.iter().find(|app| app.is_default),
-            (Some(appid), all) => all.iter().find(|app| app.appid.as_str() == appid),
-        }
-    }
-
-    /// All apps.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<App>> {
-        self.0.iter()
-    }
-}
-
-/// An entry of a shard, found by its id.
-#[derive(Debug)]
-struct Entry(Arc<Known>);
-
-impl Hash for Entry {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        ById(self.0.id()).hash(state);
-    }
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.id() == other.0.id()
-    }
-}
-
-impl Eq for Entry {}
-
-#[derive(Hash)]
-struct ById<'a>(&'a str);
-
-impl Equivalent<Entry> for ById<'_> {
-    fn equivalent(&self, entry: &Entry) -> bool {
-        self.0 == entry.0.id()
-    }
-}
-
-#[derive(Debug, Default)]
-struct Shard {
-    entries: IndexSet<Entry>,
-    bytes: usize,
-    /// Reads in flight that may fill the cache, by a number of their own.
-    fills: HashMap<u64, Fill>,
-    last_fill: u64,
-    /// Where the next sample of an eviction begins.
-    hand: usize,
-}
-
-#[derive(Debug)]
-struct Fill {
-    id: Box<str>,
-    marked: bool,
-}
-
-impl Shard {
-    fn get(&self, id: &str) -> Option<&Arc<Known>> {
-        self.entries.get(&ById(id)).map(|entry| &entry.0)
-    }
-
-    fn remove(&mut self, id: &str) -> Option<Arc<Known>> {
-        let Entry(known) = self.entries.swap_take(&ById(id))?;
-        self.bytes -= known.bytes();
-        Some(known)
-    }
-
-    fn insert(&mut self, known: Arc<Known>) {
-        self.bytes += known.bytes();
-        known.kept.store(true, Ordering::SeqCst);
-        self.entries.insert(Entry(known));
-    }
-
-    /// Removes the entry of a small sample whose last visit is the longest ago.
-    fn evict(&mut self) -> Option<Arc<Known>> {
-        let len = self.entries.len();
-        // Entries are in no order, so a run of neighbours is a sample like any other.
-        self.hand = (self.hand + EVICTION_SAMPLE) % len.max(1);
-        let sample = (0..EVICTION_SAMPLE.min(len)).map(|i| (self.hand + i) % len);
-        let oldest =
-            sample.min_by_key(|at| self.entries[*at].0.last_visit.load(Ordering::Relaxed))?;
-        let Entry(known) = self.entries.swap_remove_index(oldest)?;
-        self.bytes -= known.bytes();
-        Some(known)
-    }
-
-    fn mark_fills(&mut self, of: impl Fn(&str) -> bool) {
-        for fill in self.fills.values_mut() {
-            fill.marked |= of(&fill.id);
-        }
-    }
 }
 
 impl Cached {
@@ -553,11 +357,6 @@ impl Drop for Slot<'_> {
     fn drop(&mut self) {
         self.cached.shard(self.id).fills.remove(&self.fill);
     }
-}
-
-/// Seconds since the epoch in 32 bits.
-fn short(seconds: i64) -> u32 {
-    u32::try_from(seconds.max(0)).unwrap_or(u32::MAX)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,0 +1,129 @@
+//! A session in memory, and the apps.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use subtle::ConstantTimeEq as _;
+
+use crate::session::{App, Expired, Session, Visit};
+
+/// What an entry costs beside its text: the entry, two allocations, its share of the index.
+const ENTRY_OVERHEAD: usize = size_of::<Known>() + 2 * size_of::<usize>() + 80;
+
+/// A session in memory, with what it takes to check and answer a request.
+#[derive(Debug)]
+pub struct Known {
+    /// The id, the skey and the profile, one after the other.
+    text: Box<str>,
+    skey_at: u32,
+    profile_at: u32,
+    pub(super) app: Arc<App>,
+    /// Instants are kept in 32 bits, good until 2106: there may be millions of these.
+    created: u32,
+    pub(super) last_visit: AtomicU32,
+    /// The last visit that the inner store has.
+    pub(super) written_visit: AtomicU32,
+    /// Whether the visit waits to be written.
+    pub(super) due: AtomicBool,
+    /// Whether it is in memory for others to find. Where it is not, nobody else will see to it
+    /// that its visit is written.
+    pub(super) kept: AtomicBool,
+    row: i64,
+}
+
+impl Known {
+    pub(super) fn new(session: &Session, app: Arc<App>) -> Self {
+        let parts = [session.id.as_str(), session.skey.as_str(), &session.user.profile];
+        let skey_at = parts[0].len();
+        let profile_at = skey_at + parts[1].len();
+        Self {
+            text: parts.concat().into(),
+            skey_at: u32::try_from(skey_at).unwrap_or(u32::MAX),
+            profile_at: u32::try_from(profile_at).unwrap_or(u32::MAX),
+            app,
+            created: short(session.created),
+            last_visit: short(session.last_visit).into(),
+            written_visit: short(session.last_visit).into(),
+            due: AtomicBool::new(false),
+            kept: AtomicBool::new(false),
+            row: session.row,
+        }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.text[..self.skey_at as usize]
+    }
+
+    pub(super) fn skey(&self) -> &str {
+        &self.text[self.skey_at as usize..self.profile_at as usize]
+    }
+
+    /// `user_info` on the wire.
+    #[must_use]
+    pub fn profile(&self) -> &str {
+        &self.text[self.profile_at as usize..]
+    }
+
+    /// The session's app.
+    #[must_use]
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Tells whether `skey` is the session's, byte for byte, in constant time.
+    #[must_use]
+    pub fn proves(&self, skey: &str) -> bool {
+        self.skey().as_bytes().ct_eq(skey.as_bytes()).into()
+    }
+
+    /// Tells whether the session is over at `now`.
+    #[must_use]
+    pub fn expired(&self, now: i64) -> Option<Expired> {
+        let last_visit = self.last_visit.load(Ordering::Relaxed);
+        self.app.lifetime.expired(self.created.into(), last_visit.into(), now)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len() + ENTRY_OVERHEAD
+    }
+
+    /// The last visit as something to write.
+    pub(super) fn visit(&self) -> Visit {
+        Visit {
+            id: self.id().into(),
+            skey: self.skey().into(),
+            time: self.last_visit.load(Ordering::Relaxed).into(),
+            row: self.row,
+        }
+    }
+
+    pub(super) fn has_unwritten_visit(&self) -> bool {
+        self.last_visit.load(Ordering::SeqCst) > self.written_visit.load(Ordering::Relaxed)
+    }
+}
+
+/// The apps that may log in.
+#[derive(Debug, Clone, Default)]
+pub struct Apps(pub(super) Arc<[Arc<App>]>);
+
+impl Apps {
+    /// The app with this appid; without one the only app, or the default one.
+    #[must_use]
+    pub fn find(&self, appid: Option<&str>) -> Option<&Arc<App>> {
+        match (appid, &*self.0) {
+            (None, [only]) => Some(only),
+            (None, several) => several.iter().find(|app| app.is_default),
+            (Some(appid), all) => all.iter().find(|app| app.appid.as_str() == appid),
+        }
+    }
+
+    /// All apps.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<App>> {
+        self.0.iter()
+    }
+}
+
+/// Seconds since the epoch in 32 bits.
+pub(super) fn short(seconds: i64) -> u32 {
+    u32::try_from(seconds.max(0)).unwrap_or(u32::MAX)
+}

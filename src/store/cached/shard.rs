@@ -1,0 +1,94 @@
+//! A part of the memory, behind a lock of its own.
+
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use indexmap::{Equivalent, IndexSet};
+
+use super::known::Known;
+
+/// How many entries are compared to find one that was not visited for long.
+const EVICTION_SAMPLE: usize = 8;
+
+/// An entry of a shard, found by its id.
+#[derive(Debug)]
+pub(super) struct Entry(pub(super) Arc<Known>);
+
+impl Hash for Entry {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        ById(self.0.id()).hash(state);
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id() == other.0.id()
+    }
+}
+
+impl Eq for Entry {}
+
+#[derive(Hash)]
+struct ById<'a>(&'a str);
+
+impl Equivalent<Entry> for ById<'_> {
+    fn equivalent(&self, entry: &Entry) -> bool {
+        self.0 == entry.0.id()
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Shard {
+    pub(super) entries: IndexSet<Entry>,
+    pub(super) bytes: usize,
+    /// Reads in flight that may fill the cache, by a number of their own.
+    pub(super) fills: HashMap<u64, Fill>,
+    pub(super) last_fill: u64,
+    /// Where the next sample of an eviction begins.
+    hand: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Fill {
+    pub(super) id: Box<str>,
+    pub(super) marked: bool,
+}
+
+impl Shard {
+    pub(super) fn get(&self, id: &str) -> Option<&Arc<Known>> {
+        self.entries.get(&ById(id)).map(|entry| &entry.0)
+    }
+
+    pub(super) fn remove(&mut self, id: &str) -> Option<Arc<Known>> {
+        let Entry(known) = self.entries.swap_take(&ById(id))?;
+        self.bytes -= known.bytes();
+        Some(known)
+    }
+
+    pub(super) fn insert(&mut self, known: Arc<Known>) {
+        self.bytes += known.bytes();
+        known.kept.store(true, Ordering::SeqCst);
+        self.entries.insert(Entry(known));
+    }
+
+    /// Removes the entry of a small sample whose last visit is the longest ago.
+    pub(super) fn evict(&mut self) -> Option<Arc<Known>> {
+        let len = self.entries.len();
+        // Entries are in no order, so a run of neighbours is a sample like any other.
+        self.hand = (self.hand + EVICTION_SAMPLE) % len.max(1);
+        let sample = (0..EVICTION_SAMPLE.min(len)).map(|i| (self.hand + i) % len);
+        let oldest =
+            sample.min_by_key(|at| self.entries[*at].0.last_visit.load(Ordering::Relaxed))?;
+        let Entry(known) = self.entries.swap_remove_index(oldest)?;
+        self.bytes -= known.bytes();
+        Some(known)
+    }
+
+    pub(super) fn mark_fills(&mut self, of: impl Fn(&str) -> bool) {
+        for fill in self.fills.values_mut() {
+            fill.marked |= of(&fill.id);
+        }
+    }
+}
