@@ -140,7 +140,7 @@ impl Activity {
 
 /// A connection that heeds the orders given to its ticket.
 #[derive(Debug)]
-pub struct Obedient<I, S>
+pub struct Watched<I, S>
 where
     S: hyper::service::HttpService<hyper::body::Incoming, ResBody = Answer>,
 {
@@ -148,7 +148,7 @@ where
     pub ticket: Ticket,
 }
 
-impl<I, S> Future for Obedient<I, S>
+impl<I, S> Future for Watched<I, S>
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin,
     S: hyper::service::HttpService<hyper::body::Incoming, ResBody = Answer> + Unpin,

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tracing::{error, warn};
 
-use super::connections::{Connections, Obedient};
+use super::connections::{Connections, Watched};
 use super::mina_auth::MinaAuth;
 use crate::telemetry::{Log, RequestLog};
 
@@ -154,7 +154,7 @@ impl Serving {
             // The sweep of the connections does this, for bodies too.
             .header_read_timeout(None)
             .serve_connection(TokioIo::new(stream), service);
-        tokio::spawn(Obedient { connection, ticket });
+        tokio::spawn(Watched { connection, ticket });
     }
 
     /// Lets open requests finish, and the logins whose callers have gone.
