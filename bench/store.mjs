@@ -26,15 +26,16 @@ INSERT INTO mina_user (appid, open_id, session_key, user_info)
 SELECT '${APP}', open_id, 'a2tra2tra2tra2tra2tr', '${before}' || open_id || '${after}'
 FROM (SELECT 'o' || substr(hex(randomblob(14)), 1, 27) AS open_id FROM n);
 -- The last visit was within the last day, so that the next check has one to write.
-INSERT INTO cSessionInfo (uuid, skey, create_time, appid, open_id)
-SELECT lower(hex(randomblob(16))), lower(hex(randomblob(16))), unixepoch() - 86400, appid, open_id
-FROM mina_user;
-INSERT INTO mina_visit (session, time)
-SELECT id, unixepoch() - abs(random() % 86400) FROM cSessionInfo;
+INSERT INTO mina_visit (login, time)
+SELECT id, unixepoch() - abs(random() % 86400) FROM mina_user;
+-- In their order, as a random one would take hours.
+INSERT INTO mina_session (uuid, skey, create_time, user, login)
+SELECT lower(hex(randomblob(16))) AS uuid, lower(hex(randomblob(16))), unixepoch() - 86400, id, id
+FROM mina_user ORDER BY uuid;
 COMMIT;
 PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
 .output ${sessions}
-SELECT uuid || skey FROM cSessionInfo ORDER BY id LIMIT ${count};
+SELECT uuid || skey FROM mina_session;
 `,
   });
   // What the system has yet to write would be written while something is measured.

@@ -235,9 +235,9 @@ async fn purge_once(operations: &Operations) -> Result<u64, store::StoreError> {
     let expiry: Vec<Expiry> =
         apps.iter().map(|app| Expiry::at(before, app.appid.clone(), app.lifetime)).collect();
     let mut removed = 0;
-    let mut cursor = Some(0);
+    let mut cursor = Some(String::new());
     while let Some(from) = cursor {
-        let purged = store.purge(&expiry, from).await?;
+        let purged = store.purge(&expiry, &from).await?;
         removed += purged.removed;
         cursor = purged.next;
         tokio::time::sleep(PURGE_PAUSE).await;

@@ -30,8 +30,13 @@ pub use self::known::{Apps, Known};
 /// Locks are taken per shard, so that the listener threads seldom meet.
 const SHARDS: usize = 64;
 
-/// How many last visits are written in one go.
+/// How many last visits are written in one transaction.
 const VISIT_BATCH: usize = 10_000;
+
+/// Visits that wait hold sessions in memory that may have been evicted: they are written early
+/// when these could make up a tenth of the budget, at this many bytes each, but not before there
+/// are enough to fill a transaction.
+const WAITING_BYTES: usize = 600;
 
 /// How often visits are written, in seconds. The longer they wait, the more of them share a page.
 const WRITE_VISITS_EVERY: i64 = 5;
@@ -56,7 +61,7 @@ pub struct Cached {
     due: Mutex<Vec<Arc<Known>>>,
     /// Visits that must be written though their session left memory.
     visits: Mutex<HashMap<SessionId, Visit>>,
-    /// Told when these have become many.
+    /// Told when either of these has become long.
     many_visits: Notify,
     /// Until which second memory may be trusted.
     trusted_until: AtomicI64,
@@ -154,7 +159,9 @@ impl Cached {
         let due_after = (interval - WRITE_VISITS_EVERY).max(1);
         let unwritten = last.saturating_sub(known.written_visit.load(Ordering::Relaxed));
         if i64::from(unwritten) >= due_after && !known.due.swap(true, Ordering::Relaxed) {
-            lock(&self.due).push(Arc::clone(known));
+            let mut due = lock(&self.due);
+            due.push(Arc::clone(known));
+            self.announce_visits(due.len());
         }
         // Whoever removes it clears `kept` first and looks at the visit then; this goes the other
         // way round, so that one of the two sees the other.
@@ -175,6 +182,14 @@ impl Cached {
         Ok(())
     }
 
+    /// Tells the writer of visits when so many are waiting that they should not wait on.
+    fn announce_visits(&self, waiting: usize) {
+        let many = (self.settings.max_bytes / 10 / WAITING_BYTES).max(VISIT_BATCH);
+        if waiting == many {
+            self.many_visits.notify_one();
+        }
+    }
+
     /// Waits until visits should be written, since time has passed or many are waiting.
     pub async fn visits_due(&self) {
         let every = Duration::from_secs(WRITE_VISITS_EVERY.unsigned_abs());
@@ -188,7 +203,8 @@ impl Cached {
     /// When the inner store cannot be written; the visits wait on.
     pub async fn write_visits(&self) -> Result<(), StoreError> {
         let left: HashMap<_, _> = std::mem::take(&mut *lock(&self.visits));
-        let left: Vec<Visit> = left.into_values().collect();
+        let mut left: Vec<Visit> = left.into_values().collect();
+        left.sort_unstable_by_key(|visit| visit.row);
         for batch in left.chunks(VISIT_BATCH) {
             if let Err(error) = self.inner.touch(batch.to_vec()).await {
                 let mut visits = lock(&self.visits);
@@ -198,7 +214,9 @@ impl Cached {
                 return Err(error);
             }
         }
-        let due = std::mem::take(&mut *lock(&self.due));
+        let mut due = std::mem::take(&mut *lock(&self.due));
+        // Neighbours in the store share a page, and each page is written once.
+        due.sort_unstable_by_key(|known| known.row);
         for (at, batch) in due.chunks(VISIT_BATCH).enumerate() {
             let visits: Vec<Visit> = batch.iter().map(|known| known.visit()).collect();
             let times: Vec<i64> = visits.iter().map(|visit| visit.time).collect();
@@ -303,9 +321,7 @@ impl Cached {
         if known.has_unwritten_visit() {
             let mut visits = lock(&self.visits);
             visits.insert(known.id().into(), known.visit());
-            if visits.len() == VISIT_BATCH {
-                self.many_visits.notify_one();
-            }
+            self.announce_visits(visits.len());
         }
     }
 
@@ -415,8 +431,8 @@ impl Store for Cached {
         Ok(revoked)
     }
 
-    async fn purge(&self, expiry: &[Expiry], cursor: i64) -> Result<Purged, StoreError> {
-        self.inner.purge(expiry, cursor).await
+    async fn purge(&self, expiry: &[Expiry], after: &str) -> Result<Purged, StoreError> {
+        self.inner.purge(expiry, after).await
     }
 
     async fn import(&self, sessions: Vec<Session>) -> Result<Vec<Imported>, StoreError> {

@@ -403,7 +403,7 @@ pub(crate) async fn expired_sessions_are_purged_and_others_stay(store: Arc<dyn S
     let old = session(&*store, &"id-old-100".into()).await.expect("the session is there");
     store.touch(vec![visit(&old, 1000)]).await.expect("visits are written");
     let expiry = [Expiry { appid: APP.into(), created_before: 200, visited_before: 600 }];
-    let purged = store.purge(&expiry, 0).await.expect("sessions are purged");
+    let purged = store.purge(&expiry, "").await.expect("sessions are purged");
     assert_eq!((purged.removed, purged.next), (2, None));
     let left = store.sessions(&everyone(), 10).await.expect("sessions can be listed");
     let users: Vec<_> = left.iter().map(|session| session.open_id.as_str()).collect();
@@ -414,9 +414,9 @@ pub(crate) async fn a_purge_goes_through_all_slices(store: Arc<dyn Store>) {
     let logins = (0..6000).map(|n| store.sign_in(login(&format!("o{n}"), n % 2)));
     futures_util::future::try_join_all(logins).await.expect("the logins are written");
     let expiry = [Expiry { appid: APP.into(), created_before: 1, visited_before: 1 }];
-    let (mut removed, mut cursor) = (0, Some(0));
+    let (mut removed, mut cursor) = (0, Some(String::new()));
     while let Some(from) = cursor {
-        let purged = store.purge(&expiry, from).await.expect("sessions are purged");
+        let purged = store.purge(&expiry, &from).await.expect("sessions are purged");
         removed += purged.removed;
         cursor = purged.next;
     }

@@ -196,7 +196,7 @@ impl Store for Memory {
         Ok(ids)
     }
 
-    async fn purge(&self, expiry: &[Expiry], _cursor: i64) -> Result<Purged, StoreError> {
+    async fn purge(&self, expiry: &[Expiry], _after: &str) -> Result<Purged, StoreError> {
         let mut state = self.state();
         let everyone = Selection { appid: None, whose: Whose::Everyone };
         let expired = |session: &Session| {

@@ -50,9 +50,9 @@ pub trait Store: Send + Sync + 'static {
     /// Ends the selected sessions and returns their ids.
     async fn revoke(&self, selection: &Selection) -> Result<Vec<SessionId>, StoreError>;
 
-    /// Looks at one bounded slice of the sessions after `cursor` (0 at first) and deletes those
-    /// that have expired.
-    async fn purge(&self, expiry: &[Expiry], cursor: i64) -> Result<Purged, StoreError>;
+    /// Looks at one bounded slice of the sessions, the one after `after` (`""`: the first), and
+    /// deletes those that have expired.
+    async fn purge(&self, expiry: &[Expiry], after: &str) -> Result<Purged, StoreError>;
 
     /// Writes sessions of another database, in the order of their logins, as
     /// [`Imported::decide`] says; again, if need be.
@@ -100,16 +100,22 @@ impl Expiry {
     /// Tells whether a session of the app has expired.
     #[must_use]
     pub fn holds(&self, appid: &AppId, created: i64, last_visit: i64) -> bool {
-        self.appid == *appid && (created < self.created_before || last_visit < self.visited_before)
+        self.appid == *appid && self.is_past(created, last_visit)
+    }
+
+    /// Tells whether a session would have expired if it were one of the app's.
+    #[must_use]
+    pub fn is_past(&self, created: i64, last_visit: i64) -> bool {
+        created < self.created_before || last_visit < self.visited_before
     }
 }
 
 /// What one call of [`Store::purge`] did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Purged {
     pub removed: u64,
-    /// Where the next slice begins; `None` after the last one.
-    pub next: Option<i64>,
+    /// After what the next slice begins, in the backend's own terms; `None` after the last one.
+    pub next: Option<String>,
 }
 
 /// What changed in a store; see [`Store::changes`].

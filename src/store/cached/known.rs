@@ -28,7 +28,8 @@ pub struct Known {
     /// Whether it is in memory for others to find. Where it is not, nobody else will see to it
     /// that its visit is written.
     pub(super) kept: AtomicBool,
-    row: i64,
+    /// [`Session::row`]
+    pub(super) row: i64,
 }
 
 impl Known {

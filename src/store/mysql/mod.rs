@@ -269,9 +269,9 @@ impl Store for Mysql {
         self.run("revoking sessions", Mode::Transaction, selection, rows::revoke).await
     }
 
-    async fn purge(&self, expiry: &[Expiry], cursor: i64) -> Result<Purged, StoreError> {
+    async fn purge(&self, expiry: &[Expiry], after: &str) -> Result<Purged, StoreError> {
         let doing = "purging sessions";
-        let input = (expiry.to_vec(), cursor);
+        let input = (expiry.to_vec(), after.parse().unwrap_or(0));
         let (expired, next) = self.run(doing, Mode::Plain, input, rows::expired).await?;
         let mut removed = 0;
         for chunk in expired.chunks(rows::CHUNK) {
@@ -281,7 +281,7 @@ impl Store for Mysql {
         if next.is_none() {
             self.run("pruning the change feed", Mode::Plain, (), events::prune).await?;
         }
-        Ok(Purged { removed, next })
+        Ok(Purged { removed, next: next.map(|row| row.to_string()) })
     }
 
     async fn import(&self, sessions: Vec<Session>) -> Result<Vec<Imported>, StoreError> {

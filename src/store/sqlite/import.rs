@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::events::announce;
-use super::rows::{insert, put_user, stored_user};
+use super::rows::{delete, insert, put_user, stored_user};
 use crate::session::Session;
 use crate::store::import::{self, Imported};
 
@@ -19,33 +19,35 @@ pub fn import(connection: &Connection, sessions: &[Session]) -> rusqlite::Result
 
 /// Writes one session, if it is to be written.
 fn import_one(connection: &Connection, session: &Session) -> rusqlite::Result<Imported> {
-    let known: Option<(i64, i64)> = connection
-        .prepare_cached("SELECT id, create_time FROM cSessionInfo WHERE uuid = ?")?
-        .query_row([session.id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+    let known: Option<i64> = connection
+        .prepare_cached("SELECT create_time FROM mina_session WHERE uuid = ?")?
+        .query_row([session.id.as_str()], |row| row.get(0))
         .optional()?;
-    let (appid, open_id) = (session.appid.as_str(), session.open_id.as_str());
-    let user = stored_user(connection, appid, open_id)?;
+    let owner = [session.appid.as_str(), session.open_id.as_str()];
+    let (row, user) = stored_user(connection, owner)?.unzip();
     // A user who is not known here has no sessions here.
-    let logins: Vec<i64> = if user.is_some() {
-        connection
-            .prepare_cached("SELECT create_time FROM cSessionInfo WHERE appid = ? AND open_id = ?")?
-            .query_map([appid, open_id], |row| row.get(0))?
-            .collect::<Result<_, _>>()?
+    let logins = row.map_or(Ok(Vec::new()), |row| logins_of(connection, row))?;
+    let imported = Imported::decide(session, known, user.is_some(), &logins);
+    let row = if imported.brings_user(session, &logins) {
+        Some(put_user(connection, row, owner, &import::user(session, user))?)
     } else {
-        Vec::new()
+        row
     };
-    let created = known.map(|(_, created)| created);
-    let imported = Imported::decide(session, created, user.is_some(), &logins);
-    if imported.brings_user(session, &logins) {
-        put_user(connection, appid, open_id, &import::user(session, user))?;
-    }
-    if let (Imported::Renewed, Some((row, _))) = (imported, known) {
-        connection.prepare_cached("DELETE FROM cSessionInfo WHERE id = ?")?.execute([row])?;
+    if imported == Imported::Renewed {
+        delete(connection, &session.id)?;
         announce(connection, Some(&session.id))?;
     }
-    if matches!(imported, Imported::Renewed | Imported::Added) {
+    if let (Imported::Renewed | Imported::Added, Some(row)) = (imported, row) {
         let times = [session.created, session.last_visit];
-        insert(connection, &session.id, &session.skey, [appid, open_id], times)?;
+        insert(connection, &session.id, &session.skey, row, times)?;
     }
     Ok(imported)
+}
+
+/// When a user logged in, session by session.
+fn logins_of(connection: &Connection, user: i64) -> rusqlite::Result<Vec<i64>> {
+    connection
+        .prepare_cached("SELECT create_time FROM mina_session WHERE user = ?")?
+        .query_map([user], |row| row.get(0))?
+        .collect()
 }

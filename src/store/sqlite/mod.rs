@@ -101,7 +101,7 @@ impl Store for Sqlite {
     }
 
     async fn touch(&self, visits: Vec<Visit>) -> Result<(), StoreError> {
-        self.write("writing last visits", move |connection| rows::touch(connection, visits)).await
+        self.write("writing last visits", move |connection| rows::touch(connection, &visits)).await
     }
 
     async fn sessions(
@@ -120,9 +120,9 @@ impl Store for Sqlite {
             .await
     }
 
-    async fn purge(&self, expiry: &[Expiry], cursor: i64) -> Result<Purged, StoreError> {
-        let expiry = expiry.to_vec();
-        self.write("purging sessions", move |connection| rows::purge(connection, &expiry, cursor))
+    async fn purge(&self, expiry: &[Expiry], after: &str) -> Result<Purged, StoreError> {
+        let (expiry, after) = (expiry.to_vec(), after.to_owned());
+        self.write("purging sessions", move |connection| rows::purge(connection, &expiry, &after))
             .await
     }
 
@@ -208,6 +208,28 @@ mod tests {
         });
         pruned.await.expect("it is written");
         assert_eq!(store.changes().await.expect("it is read"), Changes::Anything);
+    }
+
+    #[tokio::test]
+    async fn sessions_can_be_looked_at_under_the_names_of_the_original() {
+        let (store, _directory) = open();
+        let login = Login {
+            appid: "wx1".into(),
+            open_id: "o1".into(),
+            union_id: None,
+            session_key: "k".into(),
+            profile: Some(r#"{"openId":"o1"}"#.into()),
+            new_id: "id1".into(),
+            skey: "s1".into(),
+            now: 7,
+            per_user: 1,
+        };
+        store.sign_in(login).await.expect("the login is written");
+        let columns = "uuid, create_time, last_visit_time, open_id, user_info";
+        let sql = format!("SELECT concat_ws(' ', {columns}) FROM cSessionInfo");
+        let row = store.read("looking", move |c| c.query_row(&sql, [], |row| row.get(0)));
+        let row: String = row.await.expect("the view can be read");
+        assert_eq!(row, r#"id1 7 7 o1 {"openId":"o1"}"#);
     }
 
     #[test]

@@ -10,12 +10,11 @@ use crate::session::{
 use crate::store::{Expiry, Purged, Selection, Whose};
 
 /// How many sessions one slice of a purge looks at.
-const PURGE_SLICE: i64 = 5_000;
+const PURGE_SLICE: u32 = 5_000;
 
-const SESSION: &str = "SELECT s.uuid, s.skey, s.appid, s.open_id, s.create_time, v.time, \
-     u.union_id, u.session_key, u.previous_session_key, u.user_info, s.id \
-     FROM cSessionInfo s JOIN mina_visit v ON v.session = s.id \
-     JOIN mina_user u ON u.appid = s.appid AND u.open_id = s.open_id";
+const SESSION: &str = "SELECT s.uuid, s.skey, u.appid, u.open_id, s.create_time, v.time, \
+     u.union_id, u.session_key, u.previous_session_key, u.user_info, s.login \
+     FROM mina_session s JOIN mina_visit v ON v.login = s.login JOIN mina_user u ON u.id = s.user";
 
 fn read_session(row: &Row<'_>) -> rusqlite::Result<Session> {
     Ok(Session {
@@ -52,113 +51,134 @@ pub fn find(connection: &Connection, id: &SessionId) -> rusqlite::Result<Option<
         .optional()
 }
 
+/// A user's row: its number, and what it holds.
+pub type Stored = (i64, User);
+
 /// The user's row.
 pub fn stored_user(
     connection: &Connection,
-    appid: &str,
-    open_id: &str,
-) -> rusqlite::Result<Option<User>> {
+    [appid, open_id]: [&str; 2],
+) -> rusqlite::Result<Option<Stored>> {
     connection
         .prepare_cached(
-            "SELECT union_id, session_key, previous_session_key, user_info \
-             FROM mina_user WHERE appid = ? AND open_id = ?",
+            "SELECT id, union_id, session_key, previous_session_key, user_info \
+             FROM mina_user WHERE open_id = ? AND appid = ?",
         )?
-        .query_row([appid, open_id], |row| read_user(row, 0))
+        .query_row([open_id, appid], |row| Ok((row.get(0)?, read_user(row, 1)?)))
         .optional()
 }
 
-/// Writes the user's row.
+/// Writes a user, into the row of this number or into a new one, and returns the number.
 pub fn put_user(
     connection: &Connection,
-    appid: &str,
-    open_id: &str,
+    row: Option<i64>,
+    [appid, open_id]: [&str; 2],
     user: &User,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<i64> {
     connection
         .prepare_cached(
             "INSERT INTO mina_user \
-             (appid, open_id, union_id, session_key, previous_session_key, user_info) \
-             VALUES (?, ?, ?, ?, ?, ?) \
-             ON CONFLICT (appid, open_id) DO UPDATE SET union_id = excluded.union_id, \
+             (id, appid, open_id, union_id, session_key, previous_session_key, user_info) \
+             VALUES (?, ?, ?, ?, ?, ?, ?) \
+             ON CONFLICT (id) DO UPDATE SET union_id = excluded.union_id, \
              session_key = excluded.session_key, \
              previous_session_key = excluded.previous_session_key, \
              user_info = excluded.user_info",
         )?
         .execute(params![
+            row,
             appid,
             open_id,
             user.union_id,
             user.session_key.expose_secret(),
             user.previous_session_key.as_ref().map(SecretString::expose_secret),
             user.profile,
-        ])
-        .map(drop)
+        ])?;
+    Ok(row.unwrap_or_else(|| connection.last_insert_rowid()))
 }
 
 /// Writes a login: the user, and the user's sessions.
 pub fn sign_in(connection: &Connection, login: &Login) -> rusqlite::Result<SignedIn> {
     let owner = [login.appid.as_str(), login.open_id.as_str()];
-    let user = login.user(stored_user(connection, owner[0], owner[1])?);
-    put_user(connection, owner[0], owner[1], &user)?;
-    let sessions: Vec<(i64, SessionId)> = connection
-        .prepare_cached(
-            "SELECT id, uuid FROM cSessionInfo WHERE appid = ? AND open_id = ? \
-             ORDER BY create_time DESC, id DESC",
-        )?
-        .query_map(owner, |row| Ok((row.get(0)?, text(row, 1)?.into())))?
-        .collect::<Result<_, _>>()?;
+    let (row, stored) = stored_user(connection, owner)?.unzip();
+    let user = login.user(stored);
+    // A user who was not known has no sessions.
+    let sessions = row.map_or(Ok(Vec::new()), |row| sessions_of(connection, row))?;
+    let row = put_user(connection, row, owner, &user)?;
     let kept = login.keeps(sessions.len());
-    let renewed = sessions.first().filter(|_| kept.renews).map(|(_, id)| id);
+    let renewed = sessions.first().filter(|_| kept.renews);
     // A renewed session gets a new row, so that late visits of the old login miss it.
     let stays = usize::from(renewed.is_some())..kept.stored;
-    for (at, (row, id)) in sessions.iter().enumerate() {
+    for (at, id) in sessions.iter().enumerate() {
         if !stays.contains(&at) {
-            connection.prepare_cached("DELETE FROM cSessionInfo WHERE id = ?")?.execute([row])?;
+            delete(connection, id)?;
         }
         announce(connection, Some(id))?;
     }
     let id = renewed.unwrap_or(&login.new_id);
-    insert(connection, id, &login.skey, owner, [login.now; 2])?;
+    insert(connection, id, &login.skey, row, [login.now; 2])?;
     Ok(SignedIn {
         id: id.clone(),
         is_new: renewed.is_none(),
         profile: user.profile,
-        touched: sessions.into_iter().map(|(_, id)| id).collect(),
+        touched: sessions,
     })
 }
 
-/// Adds a session; `times` are those of the login and of the last visit.
+/// The ids of a user's sessions, newest login first.
+fn sessions_of(connection: &Connection, user: i64) -> rusqlite::Result<Vec<SessionId>> {
+    connection
+        .prepare_cached(
+            "SELECT uuid FROM mina_session WHERE user = ? ORDER BY create_time DESC, login DESC",
+        )?
+        .query_map([user], |row| Ok(text(row, 0)?.into()))?
+        .collect()
+}
+
+/// Adds a session of a user; `times` are those of the login and of the last visit.
 pub fn insert(
     connection: &Connection,
     id: &SessionId,
     skey: &Skey,
-    [appid, open_id]: [&str; 2],
+    user: i64,
     [created, last_visit]: [i64; 2],
 ) -> rusqlite::Result<()> {
+    connection.prepare_cached("INSERT INTO mina_visit (time) VALUES (?)")?.execute([last_visit])?;
+    let login = connection.last_insert_rowid();
     connection
         .prepare_cached(
-            "INSERT INTO cSessionInfo (uuid, skey, create_time, appid, open_id) \
+            "INSERT INTO mina_session (uuid, skey, create_time, user, login) \
              VALUES (?, ?, ?, ?, ?)",
         )?
-        .execute(params![id.as_str(), skey.as_str(), created, appid, open_id])?;
-    connection
-        .prepare_cached("INSERT INTO mina_visit (session, time) VALUES (?, ?)")?
-        .execute([connection.last_insert_rowid(), last_visit])
+        .execute(params![id.as_str(), skey.as_str(), created, user, login])
         .map(drop)
 }
 
-/// The ids of the selected sessions as a condition and its parameters.
+/// Removes a session; its visit goes with it.
+pub fn delete(connection: &Connection, id: &SessionId) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM mina_session WHERE uuid = ?")?
+        .execute([id.as_str()])
+        .map(drop)
+}
+
+/// The selected sessions as a condition on `s` and its parameters.
 fn condition(selection: &Selection) -> (&'static str, [Option<String>; 2]) {
     let appid = selection.appid.as_ref().map(|appid| appid.as_str().to_owned());
     match &selection.whose {
-        Whose::Everyone => ("(?1 IS NULL OR s.appid = ?1) AND ?2 IS NULL", [appid, None]),
+        Whose::Everyone => (
+            "(?1 IS NULL OR s.user IN (SELECT id FROM mina_user WHERE appid = ?1)) AND ?2 IS NULL",
+            [appid, None],
+        ),
         Whose::User(open_id) => (
-            "(?1 IS NULL OR s.appid = ?1) AND s.open_id = ?2",
+            "s.user IN (SELECT id FROM mina_user WHERE open_id = ?2 AND (?1 IS NULL OR appid = ?1))",
             [appid, Some(open_id.as_str().into())],
         ),
-        Whose::Session(id) => {
-            ("(?1 IS NULL OR s.appid = ?1) AND s.uuid = ?2", [appid, Some(id.as_str().into())])
-        }
+        Whose::Session(id) => (
+            "s.uuid = ?2 AND \
+             (?1 IS NULL OR s.user IN (SELECT id FROM mina_user WHERE appid = ?1))",
+            [appid, Some(id.as_str().into())],
+        ),
     }
 }
 
@@ -177,11 +197,10 @@ pub fn list(
         .collect()
 }
 
-/// Moves last visits forward. In the order of the rows, neighbours share a page.
-pub fn touch(connection: &Connection, mut visits: Vec<Visit>) -> rusqlite::Result<()> {
-    visits.sort_unstable_by_key(|visit| visit.row);
+/// Moves last visits forward.
+pub fn touch(connection: &Connection, visits: &[Visit]) -> rusqlite::Result<()> {
     let mut touch = connection
-        .prepare_cached("UPDATE mina_visit SET time = ?2 WHERE session = ?1 AND time < ?2")?;
+        .prepare_cached("UPDATE mina_visit SET time = ?2 WHERE login = ?1 AND time < ?2")?;
     for visit in visits {
         touch.execute([visit.row, visit.time])?;
     }
@@ -191,7 +210,7 @@ pub fn touch(connection: &Connection, mut visits: Vec<Visit>) -> rusqlite::Resul
 /// Ends the selected sessions.
 pub fn revoke(connection: &Connection, selection: &Selection) -> rusqlite::Result<Vec<SessionId>> {
     let (condition, parameters) = condition(selection);
-    let sql = format!("DELETE FROM cSessionInfo AS s WHERE {condition} RETURNING uuid");
+    let sql = format!("DELETE FROM mina_session AS s WHERE {condition} RETURNING uuid");
     let ids: Vec<SessionId> = connection
         .prepare_cached(&sql)?
         .query_map(parameters, |row| Ok(text(row, 0)?.into()))?
@@ -244,34 +263,46 @@ pub fn put_app(connection: &Connection, app: &App) -> rusqlite::Result<()> {
 /// Removes an app with all that is its.
 pub fn remove_app(connection: &Connection, appid: &AppId) -> rusqlite::Result<bool> {
     let removed = connection.execute("DELETE FROM cAppinfo WHERE appid = ?", [appid.as_str()])?;
-    connection.execute("DELETE FROM cSessionInfo WHERE appid = ?", [appid.as_str()])?;
+    connection.execute(
+        "DELETE FROM mina_session WHERE user IN (SELECT id FROM mina_user WHERE appid = ?)",
+        [appid.as_str()],
+    )?;
     connection.execute("DELETE FROM mina_user WHERE appid = ?", [appid.as_str()])?;
     announce(connection, None)?;
     Ok(removed > 0)
 }
 
-/// Looks at one slice and deletes what has expired.
-pub fn purge(connection: &Connection, expiry: &[Expiry], cursor: i64) -> rusqlite::Result<Purged> {
-    let slice: Vec<(i64, String, String, i64, i64)> = connection
+/// Looks at the slice of sessions after an id and deletes what has expired.
+pub fn purge(connection: &Connection, expiry: &[Expiry], after: &str) -> rusqlite::Result<Purged> {
+    let slice: Vec<(String, i64, i64, i64)> = connection
         .prepare_cached(
-            "SELECT s.id, s.uuid, s.appid, s.create_time, v.time FROM cSessionInfo s \
-             JOIN mina_visit v ON v.session = s.id WHERE s.id > ? ORDER BY s.id LIMIT ?",
+            "SELECT s.uuid, s.create_time, v.time, s.user FROM mina_session s \
+             JOIN mina_visit v ON v.login = s.login WHERE s.uuid > ? ORDER BY s.uuid LIMIT ?",
         )?
-        .query_map([cursor, PURGE_SLICE], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        .query_map(params![after, PURGE_SLICE], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })?
         .collect::<Result<_, _>>()?;
-    let next = slice.get(usize::try_from(PURGE_SLICE - 1).unwrap_or(0)).map(|row| row.0);
+    let is_last = slice.len() < PURGE_SLICE as usize;
+    let next = slice.last().filter(|_| !is_last).map(|(uuid, ..)| uuid.clone());
     let mut removed = 0;
-    for (row, uuid, appid, created, last_visit) in slice {
-        let appid = AppId::from(appid);
+    for (uuid, created, last_visit, user) in slice {
+        // Whose it is matters only for one that some app would call expired.
+        let expired = |expiry: &Expiry| expiry.is_past(created, last_visit);
+        if !expiry.iter().any(expired) {
+            continue;
+        }
+        let appid: AppId = connection
+            .prepare_cached("SELECT appid FROM mina_user WHERE id = ?")?
+            .query_row([user], |row| Ok(text(row, 0)?.into()))?;
         if expiry.iter().any(|expiry| expiry.holds(&appid, created, last_visit)) {
-            connection.prepare_cached("DELETE FROM cSessionInfo WHERE id = ?")?.execute([row])?;
-            announce(connection, Some(&uuid.into()))?;
+            let id = uuid.into();
+            delete(connection, &id)?;
+            announce(connection, Some(&id))?;
             removed += 1;
         }
     }
-    if next.is_none() {
+    if is_last {
         events::prune(connection)?;
     }
     Ok(Purged { removed, next })

@@ -73,7 +73,7 @@ fn completions_are_printed_for_every_shell() {
 fn a_migration_can_be_read_before_it_is_run() {
     let setup = Setup::new(refusing_address());
     let sql = setup.run(&["migrate", "--dry-run"]).succeeded().stdout;
-    assert!(sql.contains("CREATE TABLE cSessionInfo"), "{sql}");
+    assert!(sql.contains("CREATE TABLE mina_session"), "{sql}");
     assert!(!setup.path("mina-auth.db").exists(), "a dry run changes nothing");
     setup.run(&["migrate"]).succeeded();
     assert!(setup.path("mina-auth.db").exists());

@@ -93,7 +93,7 @@ async fn the_feed_is_pruned_but_never_to_empty() {
     }
     b.follow(0).await.expect("the feed is read");
     database.run("UPDATE mina_event SET time = time - 7200").await;
-    a.purge(&[], 0).await.expect("it is purged");
+    a.purge(&[], "").await.expect("it is purged");
     let left: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM mina_event")
         .fetch_one(&mut database.connect().await)
         .await
@@ -108,7 +108,7 @@ async fn the_feed_is_pruned_but_never_to_empty() {
         a.sign_in(login("o1", &format!("k{now}"), now)).await.expect("it is in");
     }
     database.run("UPDATE mina_event SET time = time - 7200").await;
-    a.purge(&[], 0).await.expect("it is purged");
+    a.purge(&[], "").await.expect("it is purged");
     assert_eq!(b.changes().await.expect("it is read"), Changes::Anything);
     // Ids that begin anew.
     database.run("TRUNCATE mina_event").await;
@@ -173,8 +173,8 @@ impl Store for Pausing {
         self.inner.revoke(selection).await
     }
 
-    async fn purge(&self, expiry: &[Expiry], cursor: i64) -> Result<Purged, StoreError> {
-        self.inner.purge(expiry, cursor).await
+    async fn purge(&self, expiry: &[Expiry], after: &str) -> Result<Purged, StoreError> {
+        self.inner.purge(expiry, after).await
     }
 
     async fn import(&self, sessions: Vec<Session>) -> Result<Vec<Imported>, StoreError> {
