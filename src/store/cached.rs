@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -33,10 +33,9 @@ const SHARDS: usize = 64;
 /// How many last visits are written in one transaction.
 const VISIT_BATCH: usize = 10_000;
 
-/// Visits that wait hold sessions in memory that may have been evicted: they are written early
-/// when these could make up a tenth of the budget, at this many bytes each, but not before there
-/// are enough to fill a transaction.
-const WAITING_BYTES: usize = 600;
+/// What a visit costs that waits though its session left memory. Such visits are written early
+/// when they are a tenth of the budget, but not before they fill a transaction.
+const WAITING_BYTES: usize = 300;
 
 /// How often visits are written, in seconds. The longer they wait, the more of them share a page.
 const WRITE_VISITS_EVERY: i64 = 5;
@@ -57,11 +56,11 @@ pub struct Cached {
     settings: CacheSettings,
     shards: Box<[Mutex<Shard>]>,
     apps: RwLock<Apps>,
-    /// Sessions whose visit is due to be written.
-    due: Mutex<Vec<Arc<Known>>>,
+    /// Sessions in memory whose visit is due to be written.
+    due: Mutex<Vec<Weak<Known>>>,
     /// Visits that must be written though their session left memory.
     visits: Mutex<HashMap<SessionId, Visit>>,
-    /// Told when either of these has become long.
+    /// Told when these have become many.
     many_visits: Notify,
     /// Until which second memory may be trusted.
     trusted_until: AtomicI64,
@@ -159,9 +158,7 @@ impl Cached {
         let due_after = (interval - WRITE_VISITS_EVERY).max(1);
         let unwritten = last.saturating_sub(known.written_visit.load(Ordering::Relaxed));
         if i64::from(unwritten) >= due_after && !known.due.swap(true, Ordering::Relaxed) {
-            let mut due = lock(&self.due);
-            due.push(Arc::clone(known));
-            self.announce_visits(due.len());
+            lock(&self.due).push(Arc::downgrade(known));
         }
         // Whoever removes it clears `kept` first and looks at the visit then; this goes the other
         // way round, so that one of the two sees the other.
@@ -180,14 +177,6 @@ impl Cached {
         self.inner.touch(vec![known.visit()]).await?;
         known.written_visit.fetch_max(short(now), Ordering::Relaxed);
         Ok(())
-    }
-
-    /// Tells the writer of visits when so many are waiting that they should not wait on.
-    fn announce_visits(&self, waiting: usize) {
-        let many = (self.settings.max_bytes / 10 / WAITING_BYTES).max(VISIT_BATCH);
-        if waiting == many {
-            self.many_visits.notify_one();
-        }
     }
 
     /// Waits until visits should be written, since time has passed or many are waiting.
@@ -214,14 +203,16 @@ impl Cached {
                 return Err(error);
             }
         }
-        let mut due = std::mem::take(&mut *lock(&self.due));
+        // Of those that have left memory the visit was among the others.
+        let mut due: Vec<_> =
+            std::mem::take(&mut *lock(&self.due)).iter().filter_map(Weak::upgrade).collect();
         // Neighbours in the store share a page, and each page is written once.
         due.sort_unstable_by_key(|known| known.row);
         for (at, batch) in due.chunks(VISIT_BATCH).enumerate() {
             let visits: Vec<Visit> = batch.iter().map(|known| known.visit()).collect();
             let times: Vec<i64> = visits.iter().map(|visit| visit.time).collect();
             if let Err(error) = self.inner.touch(visits).await {
-                lock(&self.due).extend_from_slice(&due[at * VISIT_BATCH..]);
+                lock(&self.due).extend(due[at * VISIT_BATCH..].iter().map(Arc::downgrade));
                 return Err(error);
             }
             for (known, time) in batch.iter().zip(times) {
@@ -321,7 +312,10 @@ impl Cached {
         if known.has_unwritten_visit() {
             let mut visits = lock(&self.visits);
             visits.insert(known.id().into(), known.visit());
-            self.announce_visits(visits.len());
+            let budget = self.settings.max_bytes / 10;
+            if visits.len() == (budget / WAITING_BYTES).max(VISIT_BATCH) {
+                self.many_visits.notify_one();
+            }
         }
     }
 
