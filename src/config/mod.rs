@@ -1,21 +1,24 @@
 //! The configuration: the embedded defaults, then a file, then the environment.
 
+mod values;
+
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::{Environment, File, FileFormat};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::choices::one_of;
 use crate::session::{App, Lifetime};
 use crate::store::{self, StorageUrl, mysql};
 use crate::telemetry::Log;
 
+pub use values::{Addresses, Hidden, Size, Span, Texts};
+
 /// The reference of all settings, and their defaults.
-pub const DEFAULTS: &str = include_str!("../config.default.toml");
+pub const DEFAULTS: &str = include_str!("../../config.default.toml");
 
 /// The whole configuration. `config.default.toml` says what each setting means.
 #[derive(Debug, Deserialize, Serialize)]
@@ -393,102 +396,4 @@ fn http_url(setting: &str, text: &str) -> Result<reqwest::Url, ConfigError> {
     text.parse().ok().filter(is_http).ok_or_else(|| {
         ConfigError::setting(setting, format!("`{text}`: expected http://HOST or https://HOST"))
     })
-}
-
-/// One or more addresses: a text (several parted by commas) or a list of texts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Addresses(pub Vec<SocketAddr>);
-
-impl<'de> Deserialize<'de> for Addresses {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let parse = |text: &String| {
-            text.parse().map_err(|_| {
-                let expected = "expected an IP address and port such as 127.0.0.1:8080";
-                serde::de::Error::custom(format!("`{text}`: {expected}"))
-            })
-        };
-        Texts::deserialize(deserializer)?.0.iter().map(parse).collect::<Result<_, _>>().map(Self)
-    }
-}
-
-/// One text, several parted by commas, or a list of texts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Texts(pub Vec<String>);
-
-impl<'de> Deserialize<'de> for Texts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum OneOrMore {
-            One(String),
-            More(Vec<String>),
-        }
-        let texts = match OneOrMore::deserialize(deserializer)? {
-            OneOrMore::One(text) => text.split(',').map(str::to_owned).collect(),
-            OneOrMore::More(texts) => texts,
-        };
-        Ok(Self(
-            texts.iter().map(|text| text.trim().to_owned()).filter(|t| !t.is_empty()).collect(),
-        ))
-    }
-}
-
-/// A number of bytes, written "64KiB", "1MiB".
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size(pub u64);
-
-impl<'de> Deserialize<'de> for Size {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let size = text.parse::<bytesize::ByteSize>();
-        size.map(|size| Self(size.as_u64()))
-            .map_err(|_| serde::de::Error::custom(format!("`{text}` is no size such as \"1MiB\"")))
-    }
-}
-
-impl Serialize for Size {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
-        let whole =
-            units.into_iter().find(|(_, unit)| self.0 >= *unit && self.0.is_multiple_of(*unit));
-        let (name, unit) = whole.unwrap_or(("B", 1));
-        serializer.collect_str(&format_args!("{}{name}", self.0 / unit))
-    }
-}
-
-/// A length of time, written "500ms", "5s", "10m".
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span(pub Duration);
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text).map(Self).map_err(|error| {
-            serde::de::Error::custom(format!("`{text}` is no duration such as \"5s\": {error}"))
-        })
-    }
-}
-
-impl Serialize for Span {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&humantime::format_duration(self.0))
-    }
-}
-
-/// A secret of the configuration, never shown.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(from = "String")]
-pub struct Hidden(SecretString);
-
-impl From<String> for Hidden {
-    fn from(secret: String) -> Self {
-        Self(secret.into())
-    }
-}
-
-impl Serialize for Hidden {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let is_set = !self.0.expose_secret().is_empty();
-        serializer.serialize_str(if is_set { "[set, not shown]" } else { "" })
-    }
 }
