@@ -322,7 +322,7 @@ impl Cached {
     /// Makes the session remember visits that the inner store does not have yet.
     fn recall_visit(&self, known: &Known) {
         if let Some(visit) = lock(&self.visits).get(&SessionId::from(known.id()))
-            && visit.skey.as_str() == known.skey()
+            && visit.skey == known.skey()
         {
             known.last_visit.fetch_max(short(visit.time), Ordering::Relaxed);
         }

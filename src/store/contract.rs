@@ -6,7 +6,9 @@ use secrecy::ExposeSecret as _;
 
 use super::import::Imported;
 use super::{Change, Changes, Expiry, Selection, Store, Whose};
-use crate::session::{App, Lifetime, Login, Session, SessionId, SignedIn, Skey, User, Visit};
+use crate::session::{
+    App, Lifetime, Login, Session, SessionId, SignedIn, Skey, StoredSkey, User, Visit,
+};
 
 const APP: &str = "wx0123456789abcdef";
 const OTHER_APP: &str = "wxfedcba9876543210";
@@ -22,6 +24,7 @@ macro_rules! store_tests {
             an_unknown_session_is_none,
             a_first_login_makes_a_session,
             a_second_login_keeps_the_id_and_kills_the_skey,
+            an_skey_is_kept_as_a_hash,
             a_login_reports_the_sessions_it_touched,
             two_first_logins_at_once_leave_one_session,
             many_logins_at_once_are_all_there,
@@ -98,7 +101,7 @@ async fn session(store: &dyn Store, id: &SessionId) -> Option<Session> {
 }
 
 async fn has_skey(store: &dyn Store, id: &SessionId, skey: &Skey) -> bool {
-    session(store, id).await.is_some_and(|session| session.skey == *skey)
+    session(store, id).await.is_some_and(|session| session.skey.matches(skey.as_str()))
 }
 
 fn visit(session: &Session, time: i64) -> Visit {
@@ -161,7 +164,8 @@ pub(crate) async fn a_first_login_makes_a_session(store: Arc<dyn Store>) {
     assert!(signed_in.is_new);
     assert_eq!(signed_in.id, login.new_id);
     let session = session(&*store, &signed_in.id).await.expect("the session is there");
-    assert_eq!((&session.id, &session.skey), (&login.new_id, &login.skey));
+    assert_eq!(session.id, login.new_id);
+    assert!(session.skey.matches(login.skey.as_str()));
     assert_eq!((&session.appid, &session.open_id), (&login.appid, &login.open_id));
     assert_eq!((session.created, session.last_visit), (1_700_000_000, 1_700_000_000));
     assert_eq!(session.user.union_id.as_deref(), Some("u1"));
@@ -176,9 +180,19 @@ pub(crate) async fn a_second_login_keeps_the_id_and_kills_the_skey(store: Arc<dy
     assert!(!second.is_new);
     assert_eq!(first.id, second.id);
     let session = session(&*store, &first.id).await.expect("the session is there");
-    assert_eq!(session.skey.as_str(), "skey-o1-20");
+    assert!(session.skey.matches("skey-o1-20"));
     assert_eq!((session.created, session.last_visit), (20, 20));
     assert_eq!(count(&*store).await, 1);
+}
+
+pub(crate) async fn an_skey_is_kept_as_a_hash(store: Arc<dyn Store>) {
+    sign_in(&*store, login("o1", 10)).await;
+    import(&*store, &[foreign("a", "o2", 10)]).await;
+    for id in ["id-o1-10", "a"] {
+        let stored = session(&*store, &id.into()).await.expect("the session is there").skey;
+        assert_eq!(stored, stored.hashed());
+        assert!(!stored.matches(&stored.text()), "a stolen hash is no key");
+    }
 }
 
 pub(crate) async fn a_login_reports_the_sessions_it_touched(store: Arc<dyn Store>) {
@@ -200,7 +214,7 @@ pub(crate) async fn two_first_logins_at_once_leave_one_session(store: Arc<dyn St
         let left = store.sessions(&user, 10).await.expect("sessions can be listed");
         assert_eq!(left.len(), 1);
         let winner = if a_in.is_new { &b } else { &a };
-        assert_eq!(left[0].skey, winner.skey, "the later login wins");
+        assert!(left[0].skey.matches(winner.skey.as_str()), "the later login wins");
     }
 }
 
@@ -335,7 +349,7 @@ pub(crate) async fn a_visit_with_a_replaced_skey_is_not_written(store: Arc<dyn S
     let before = session(&*store, &id).await.expect("the session is there");
     sign_in(&*store, login("o1", 110)).await;
     let late = visit(&before, 500);
-    let unknown = Visit { id: "nobody".into(), skey: "x".into(), time: 500, row: 0 };
+    let unknown = Visit { id: "nobody".into(), skey: StoredSkey::read("x"), time: 500, row: 0 };
     store.touch(vec![late, unknown]).await.expect("visits are written");
     assert_eq!(session(&*store, &id).await.expect("the session is there").last_visit, 110);
 }
@@ -442,7 +456,7 @@ pub(crate) async fn the_change_feed_ends(store: Arc<dyn Store>) {
 fn foreign(id: &str, open_id: &str, created: i64) -> Session {
     Session {
         id: id.into(),
-        skey: format!("skey-{created}").into(),
+        skey: StoredSkey::read(&format!("skey-{created}")),
         appid: APP.into(),
         open_id: open_id.into(),
         created,

@@ -82,7 +82,7 @@ impl State {
         let id = renewed.map_or_else(|| login.new_id.clone(), |session| session.id);
         sessions.push(Session {
             id: id.clone(),
-            skey: login.skey.clone(),
+            skey: login.skey.stored(),
             appid: login.appid.clone(),
             open_id: login.open_id.clone(),
             created: login.now,
@@ -119,7 +119,7 @@ impl State {
         if brings_user {
             entry.user = user;
         }
-        entry.sessions.push(session);
+        entry.sessions.push(Session { skey: session.skey.hashed(), ..session });
         entry.sessions.sort_by_key(|session| session.created);
         imported
     }

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use subtle::ConstantTimeEq as _;
-
-use crate::session::{App, Expired, Session, Visit};
+use crate::session::{App, Expired, Session, SkeyDigest, StoredSkey, Visit};
 
 /// What an entry costs beside its text: the entry, two allocations, its share of the index.
 const ENTRY_OVERHEAD: usize = size_of::<Known>() + 2 * size_of::<usize>() + 80;
@@ -13,10 +11,11 @@ const ENTRY_OVERHEAD: usize = size_of::<Known>() + 2 * size_of::<usize>() + 80;
 /// A session in memory, with what it takes to check and answer a request.
 #[derive(Debug)]
 pub struct Known {
-    /// The id, the skey and the profile, one after the other.
+    /// The id, the skey if the store has it plain, and the profile, one after the other.
     text: Box<str>,
     skey_at: u32,
     profile_at: u32,
+    digest: SkeyDigest,
     pub(super) app: Arc<App>,
     /// Instants are kept in 32 bits, good until 2106: there may be millions of these.
     created: u32,
@@ -34,13 +33,18 @@ pub struct Known {
 
 impl Known {
     pub(super) fn new(session: &Session, app: Arc<App>) -> Self {
-        let parts = [session.id.as_str(), session.skey.as_str(), &session.user.profile];
+        let plain = match &session.skey {
+            StoredSkey::Sha256(_) => "",
+            StoredSkey::Plain(skey) => skey,
+        };
+        let parts = [session.id.as_str(), plain, &session.user.profile];
         let skey_at = parts[0].len();
         let profile_at = skey_at + parts[1].len();
         Self {
             text: parts.concat().into(),
             skey_at: u32::try_from(skey_at).unwrap_or(u32::MAX),
             profile_at: u32::try_from(profile_at).unwrap_or(u32::MAX),
+            digest: session.skey.digest(),
             app,
             created: short(session.created),
             last_visit: short(session.last_visit).into(),
@@ -55,8 +59,11 @@ impl Known {
         &self.text[..self.skey_at as usize]
     }
 
-    pub(super) fn skey(&self) -> &str {
-        &self.text[self.skey_at as usize..self.profile_at as usize]
+    pub(super) fn skey(&self) -> StoredSkey {
+        match &self.text[self.skey_at as usize..self.profile_at as usize] {
+            "" => StoredSkey::Sha256(self.digest),
+            plain => StoredSkey::Plain(plain.into()),
+        }
     }
 
     /// `user_info` on the wire.
@@ -74,7 +81,7 @@ impl Known {
     /// Tells whether `skey` is the session's, byte for byte, in constant time.
     #[must_use]
     pub fn proves(&self, skey: &str) -> bool {
-        self.skey().as_bytes().ct_eq(skey.as_bytes()).into()
+        self.digest.matches(skey)
     }
 
     /// Tells whether the session is over at `now`.
@@ -92,7 +99,7 @@ impl Known {
     pub(super) fn visit(&self) -> Visit {
         Visit {
             id: self.id().into(),
-            skey: self.skey().into(),
+            skey: self.skey(),
             time: self.last_visit.load(Ordering::Relaxed).into(),
             row: self.row,
         }

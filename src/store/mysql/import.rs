@@ -262,8 +262,8 @@ async fn insert_sessions(
     let mut query = repeated(before, one, ", ", sessions.len(), "");
     for session in sessions {
         let php = PhpColumns::of(&session.user, session.open_id.as_str(), context);
-        let (skey, open_id) = (session.skey.as_str(), session.open_id.as_str());
-        query = query.bind(session.id.as_str()).bind(skey).bind(skey);
+        let (skey, open_id) = (context.skey_text(&session.skey), session.open_id.as_str());
+        query = query.bind(session.id.as_str()).bind(skey.clone()).bind(skey);
         query = query.bind(context.time_zone.local(session.created));
         query = query.bind(context.time_zone.local(session.last_visit));
         query = query.bind(session.appid.as_str()).bind(open_id);

@@ -18,7 +18,7 @@ use self::pool::{Failure, Mode, Pool, Work};
 use self::schema::{Found, Php, Tables};
 use super::import::Imported;
 use super::{Change, Changes, Expiry, Purged, Selection, Store, StoreError};
-use crate::session::{App, AppId, Login, Session, SessionId, SignedIn, Visit};
+use crate::session::{App, AppId, Login, Session, SessionId, SignedIn, StoredSkey, Visit};
 
 mod error;
 mod events;
@@ -94,6 +94,12 @@ impl Context {
 
     fn legacy_text(&self) -> String {
         self.legacy_appid().map_or_else(String::new, |appid| appid.as_str().to_owned())
+    }
+
+    /// What is to stand in the column of the skey, which the PHP server compares as text.
+    fn skey_text(&self, skey: &StoredSkey) -> String {
+        let hashed = (!self.shared_with_php).then(|| skey.hashed());
+        hashed.as_ref().unwrap_or(skey).text().into_owned()
     }
 
     fn set_legacy_appid(&self, appid: Option<AppId>) {

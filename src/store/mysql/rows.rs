@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use super::schema::{on_apps, on_sessions};
 use super::{Context, events};
 use crate::json::Value;
-use crate::session::{App, AppId, Lifetime, Session, SessionId, User, Visit};
+use crate::session::{App, AppId, Lifetime, Session, SessionId, StoredSkey, User, Visit};
 use crate::store::{Expiry, Selection, Whose};
 use crate::wechat::open_data;
 
@@ -90,7 +90,7 @@ impl Stored {
         };
         let session = Session {
             id: text(1)?.into(),
-            skey: skey.into(),
+            skey: StoredSkey::read(&skey),
             appid: appid.or_else(|| context.legacy_appid()).unwrap_or_else(|| "".into()),
             open_id: open_id.into(),
             created: time(5)?,
@@ -339,8 +339,9 @@ pub fn touch<'a>(
             let time = context.time_zone.local(chunk[0].time);
             let mut query = repeated(before, one, " OR ", chunk.len(), ")").bind(time).bind(time);
             for Visit { id, skey, .. } in chunk {
-                query = query.bind(id.as_str()).bind(skey.as_str());
-                query = query.bind(id.as_str().as_bytes()).bind(skey.as_str().as_bytes());
+                let skey = skey.text().into_owned();
+                query = query.bind(id.as_str()).bind(skey.clone());
+                query = query.bind(id.as_str().as_bytes()).bind(skey.into_bytes());
             }
             query.execute(&mut *connection).await?;
         }

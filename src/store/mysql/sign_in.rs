@@ -11,7 +11,7 @@ use super::pool::{Failure, Mode};
 use super::rows::{self, PhpColumns, Stored, read_user};
 use super::schema::on_sessions;
 use super::{Context, Inner, events};
-use crate::session::{AppId, Login, Session, SignedIn, User};
+use crate::session::{AppId, Login, Session, SignedIn, StoredSkey, User};
 
 /// How many logins share one transaction at the most.
 const MAX_BATCH: usize = 100;
@@ -204,7 +204,7 @@ async fn write_session(
 ) -> sqlx::Result<()> {
     let session = Session {
         id: login.new_id.clone(),
-        skey: login.skey.clone(),
+        skey: StoredSkey::Plain(login.skey.as_str().into()),
         appid: login.appid.clone(),
         open_id: login.open_id.clone(),
         created: login.now,
@@ -225,7 +225,8 @@ pub async fn put_session(
     let php = PhpColumns::of(&session.user, session.open_id.as_str(), context);
     let created = context.time_zone.local(session.created);
     let last_visit = context.time_zone.local(session.last_visit);
-    let (skey, appid) = (session.skey.as_str(), session.appid.as_str());
+    let skey = &context.skey_text(&session.skey);
+    let appid = session.appid.as_str();
     if let Some(row) = row {
         let sql = on_sessions!(
             context.tables,

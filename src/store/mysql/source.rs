@@ -114,7 +114,7 @@ fn usable(
     now: i64,
 ) -> sqlx::Result<Result<Session, Skip>> {
     let Stored { session, .. } = Stored::read(row, context)?;
-    let parts = [session.id.as_str(), session.skey.as_str(), session.open_id.as_str()];
+    let parts = [session.id.as_str(), &session.skey.text(), session.open_id.as_str()];
     if parts.iter().any(|part| part.is_empty()) {
         return Ok(Err(Skip::Empty));
     }

@@ -39,7 +39,7 @@ fn import_one(connection: &Connection, session: &Session) -> rusqlite::Result<Im
     }
     if let (Imported::Renewed | Imported::Added, Some(row)) = (imported, row) {
         let times = [session.created, session.last_visit];
-        insert(connection, &session.id, &session.skey, row, times)?;
+        insert(connection, &session.id, &session.skey.hashed(), row, times)?;
     }
     Ok(imported)
 }

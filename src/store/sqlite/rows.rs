@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::events::{self, announce};
 use crate::session::{
-    App, AppId, Lifetime, Login, Session, SessionId, SignedIn, Skey, User, Visit,
+    App, AppId, Lifetime, Login, Session, SessionId, SignedIn, StoredSkey, User, Visit,
 };
 use crate::store::{Expiry, Purged, Selection, Whose};
 
@@ -19,7 +19,7 @@ const SESSION: &str = "SELECT s.uuid, s.skey, u.appid, u.open_id, s.create_time,
 fn read_session(row: &Row<'_>) -> rusqlite::Result<Session> {
     Ok(Session {
         id: text(row, 0)?.into(),
-        skey: text(row, 1)?.into(),
+        skey: StoredSkey::read(&text(row, 1)?),
         appid: text(row, 2)?.into(),
         open_id: text(row, 3)?.into(),
         created: row.get(4)?,
@@ -116,7 +116,7 @@ pub fn sign_in(connection: &Connection, login: &Login) -> rusqlite::Result<Signe
         announce(connection, Some(id))?;
     }
     let id = renewed.unwrap_or(&login.new_id);
-    insert(connection, id, &login.skey, row, [login.now; 2])?;
+    insert(connection, id, &login.skey.stored(), row, [login.now; 2])?;
     Ok(SignedIn {
         id: id.clone(),
         is_new: renewed.is_none(),
@@ -139,7 +139,7 @@ fn sessions_of(connection: &Connection, user: i64) -> rusqlite::Result<Vec<Sessi
 pub fn insert(
     connection: &Connection,
     id: &SessionId,
-    skey: &Skey,
+    skey: &StoredSkey,
     user: i64,
     [created, last_visit]: [i64; 2],
 ) -> rusqlite::Result<()> {
@@ -150,7 +150,7 @@ pub fn insert(
             "INSERT INTO mina_session (uuid, skey, create_time, user, login) \
              VALUES (?, ?, ?, ?, ?)",
         )?
-        .execute(params![id.as_str(), skey.as_str(), created, user, login])
+        .execute(params![id.as_str(), skey.text(), created, user, login])
         .map(drop)
 }
 

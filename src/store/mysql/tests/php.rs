@@ -6,6 +6,7 @@ use secrecy::ExposeSecret as _;
 use sqlx::Row as _;
 
 use super::*;
+use crate::session::Skey;
 
 /// The tables as the PHP server's installation makes them, with an app and four sessions of three
 /// users. 1500000000 is 2017-07-14 10:40:00 in +08:00.
@@ -57,7 +58,7 @@ async fn its_sessions_live_on_in_either_spelling() {
         assert_eq!((all.len(), all[0].appid.as_str()), (1, APP));
         assert_eq!(all[0].secret.expose_secret(), "abc");
         let session = find(&*store, "u-emoji").await.expect("the session is there");
-        assert_eq!((session.skey.as_str(), session.appid.as_str()), ("k-emoji", APP));
+        assert_eq!((&*session.skey.text(), session.appid.as_str()), ("k-emoji", APP));
         assert_eq!((session.created, session.last_visit), (1_500_000_000, 1_500_000_005));
         assert_eq!(session.user.profile, r#"{"openId":"oEmoji","nickName":"小明😀","gender":1}"#);
         assert_eq!(session.user.session_key.expose_secret(), "sk1");
@@ -87,7 +88,8 @@ async fn the_next_login_keeps_the_newest_of_several_rows() {
     assert!(!signed_in.is_new);
     assert!(find(&*store, "u-twice-1").await.is_none());
     let session = find(&*store, "u-twice-2").await.expect("the session is there");
-    assert_eq!((session.skey.as_str(), session.created), ("new", 1_500_000_100));
+    assert_eq!(session.skey, Skey::from("new").stored(), "a plain skey becomes a hash");
+    assert_eq!(session.created, 1_500_000_100);
     let previous = session.user.previous_session_key.expect("the PHP server's key is kept");
     assert_eq!(previous.expose_secret(), "sk3");
     // A login without a profile keeps the one that the PHP server stored.
@@ -174,7 +176,7 @@ async fn both_servers_read_what_the_other_writes() {
         ))
         .await;
     let session = find(&*store, "u-emoji").await.expect("the session is there");
-    assert_eq!((session.skey.as_str(), session.created), ("php", 1_500_000_600));
+    assert_eq!((&*session.skey.text(), session.created), ("php", 1_500_000_600));
     assert!(session.user.profile.contains("PHP"));
     assert_eq!(session.user.session_key.expose_secret(), "sk9");
     store.sign_in(login("oEmoji", "again", 1_500_000_700)).await.expect("it is in");
