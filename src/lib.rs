@@ -17,6 +17,7 @@ pub mod login;
 pub mod operations;
 pub mod protocol;
 pub mod random;
+pub mod secrets;
 pub mod serve;
 pub mod session;
 pub mod store;

@@ -90,6 +90,18 @@ pub fn start(log: &Log) {
     };
 }
 
+/// Has warnings written to stderr, for commands.
+pub fn start_warnings() {
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::WARN)
+        .with_writer(stderr)
+        .with_target(false)
+        .without_time()
+        .with_ansi(stderr().is_terminal());
+    // A second start in one process is a test's.
+    let _ = builder.try_init();
+}
+
 fn level_filter(level: Level) -> LevelFilter {
     match level {
         Level::Error => LevelFilter::ERROR,

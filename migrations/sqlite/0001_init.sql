@@ -10,6 +10,11 @@ CREATE TABLE cAppinfo (
     is_default       INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
+-- The names of the keys that secrets here may be encrypted under; the keys are kept elsewhere.
+CREATE TABLE mina_key (
+    id TEXT PRIMARY KEY NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE mina_user (
     id                   INTEGER PRIMARY KEY,
     appid                TEXT NOT NULL,

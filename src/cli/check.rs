@@ -9,7 +9,7 @@ use crate::config::{Config, ConfigError};
 use crate::random;
 use crate::serve;
 use crate::session::{App, SessionId};
-use crate::store::{self, Opener, StorageUrl};
+use crate::store::{self, Opener, Settings, StorageUrl};
 use crate::wechat::client::{Client, ExchangeError, WeChatError};
 
 /// Goes through all that a server needs and says of each part how it is.
@@ -43,12 +43,27 @@ async fn open(config: &Config) -> Result<Vec<App>> {
         say!("ok    the store is in memory: sessions end with the server")?;
         return Ok(apps);
     }
-    let stored = store::open(&config.store()?, Opener::Creating).await?.apps().await?;
+    let settings = config.store()?;
+    let stored = store::open(&settings, Opener::Creating).await?.apps().await?;
     say!("ok    the store {} can be used", config.storage.url)?;
+    say!("{}", secrets(&settings))?;
     let configured = |app: &App| apps.iter().any(|other| other.appid == app.appid);
     let others: Vec<_> = stored.into_iter().filter(|app| !configured(app)).collect();
     apps.extend(others);
     Ok(apps)
+}
+
+/// Says whether secrets are encrypted in the store.
+fn secrets(settings: &Settings) -> &'static str {
+    match settings {
+        Settings::Mysql(mysql) if mysql.keys.writes().is_none() => {
+            "note  AppSecrets and session_keys are stored plain: set `secrets.keys` or `secrets.key_file`"
+        }
+        Settings::Mysql(mysql) if mysql.shared_with_php => {
+            "note  session_keys are encrypted, but not what the PHP server reads: AppSecrets, session_keys and skeys"
+        }
+        _ => "ok    AppSecrets and session_keys are encrypted",
+    }
 }
 
 /// Asks WeChat about a made-up code: that it is invalid is the answer to a right secret.

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::block_on;
 use crate::clock;
 use crate::config::Config;
+use crate::secrets::Keys;
 use crate::session::Session;
 use crate::store::import::Imported;
 use crate::store::mysql::{self, OpenError, Skip, Source};
@@ -39,12 +40,13 @@ pub struct Args {
 }
 
 impl Args {
-    fn settings(&self) -> Result<mysql::Settings> {
+    fn settings(&self, config: &Config) -> Result<mysql::Settings> {
         // Not parsed by clap, whose message would show the password.
         let url = self.from.parse().map_err(anyhow::Error::msg).context("`--from`")?;
         let zone = self.time_zone.as_deref().map(str::parse).transpose();
         Ok(mysql::Settings {
             url,
+            keys: config.secrets.keys()?.unwrap_or_else(Keys::none),
             time_zone: zone.map_err(anyhow::Error::msg).context("`--time-zone`")?,
             legacy_appid: self.legacy_appid.as_deref().map(Into::into),
             shared_with_php: false,
@@ -57,7 +59,7 @@ impl Args {
 }
 
 pub fn run(args: &Args, config: &Config) -> Result<()> {
-    let settings = args.settings()?;
+    let settings = args.settings(config)?;
     let into = config.store()?;
     if let store::Settings::Mysql(into) = &into {
         ensure!(into.url != settings.url, "`--from` is the store itself (`storage.url`)");

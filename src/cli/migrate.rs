@@ -48,8 +48,8 @@ pub fn run(args: &Args, config: &Config) -> Result<()> {
 async fn pending(settings: &Settings) -> Result<Vec<String>, store::OpenError> {
     match settings {
         Settings::Memory => Err(store::OpenError::ServerOnly),
-        Settings::Sqlite(path) => {
-            let steps = store::sqlite::Sqlite::pending_migrations(path)?;
+        Settings::Sqlite(settings) => {
+            let steps = store::sqlite::Sqlite::pending_migrations(&settings.path)?;
             Ok(steps.iter().map(ToString::to_string).collect())
         }
         Settings::Mysql(settings) => {

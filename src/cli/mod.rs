@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
+use crate::telemetry;
 
 /// Writes a line of output.
 macro_rules! say {
@@ -22,6 +23,7 @@ mod config;
 mod dev;
 mod import;
 mod migrate;
+mod secrets;
 mod serve;
 mod session;
 mod simulate;
@@ -56,6 +58,9 @@ enum Command {
     Migrate(migrate::Args),
     /// Copy the apps and sessions of a Wafer server's MySQL database into the store
     Import(import::Args),
+    /// Make keys, and encrypt what is in the store under a new one
+    #[command(subcommand)]
+    Secrets(secrets::Command),
     /// Check the configuration, the store, and each app's secret with WeChat
     Check,
     /// Print the configuration
@@ -88,6 +93,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
     let named = || std::env::var_os("MINA_AUTH_CONFIG").filter(|name| !name.is_empty());
     let file = cli.config.or_else(|| named().map(Into::into));
     let load = || Config::load(file.as_deref());
+    if !matches!(cli.command, Command::Serve | Command::Dev(_) | Command::Simulate(_)) {
+        telemetry::start_warnings();
+    }
     match cli.command {
         Command::Serve => serve::run(&load()?)?,
         Command::Dev(args) => dev::run(&args)?,
@@ -96,6 +104,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Session(command) => session::run(command, &load()?)?,
         Command::Migrate(args) => migrate::run(&args, &load()?)?,
         Command::Import(args) => import::run(&args, &load()?)?,
+        Command::Secrets(command) => secrets::run(&command, load)?,
         Command::Check => return check::run(load()),
         Command::Config(command) => config::run(&command, load)?,
         Command::Completions { shell } => {

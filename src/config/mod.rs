@@ -1,5 +1,6 @@
 //! The configuration: the embedded defaults, then a file, then the environment.
 
+mod secrets;
 mod values;
 
 use std::fmt;
@@ -11,11 +12,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::choices::one_of;
+use crate::secrets::Keys;
 use crate::session::{App, Lifetime};
-use crate::store::{self, StorageUrl, mysql};
+use crate::store::{self, StorageUrl, mysql, sqlite};
 use crate::telemetry::Log;
 
-pub use values::{Addresses, Hidden, Size, Span, Texts};
+pub use secrets::Secrets;
+pub use values::{Addresses, Hidden, HiddenTexts, Size, Span, Texts};
 
 /// The reference of all settings, and their defaults.
 pub const DEFAULTS: &str = include_str!("../../config.default.toml");
@@ -26,6 +29,7 @@ pub const DEFAULTS: &str = include_str!("../../config.default.toml");
 pub struct Config {
     pub server: Server,
     pub storage: Storage,
+    pub secrets: Secrets,
     pub wechat: WeChat,
     #[serde(default)]
     pub apps: Vec<ConfiguredApp>,
@@ -231,7 +235,10 @@ impl Config {
         let storage = &self.storage;
         let url = match &storage.url {
             StorageUrl::Memory => return Ok(store::Settings::Memory),
-            StorageUrl::Sqlite(path) => return Ok(store::Settings::Sqlite(path.clone())),
+            StorageUrl::Sqlite(path) => {
+                let settings = sqlite::Settings { path: path.clone(), keys: self.secrets.keys()? };
+                return Ok(store::Settings::Sqlite(settings));
+            }
             StorageUrl::Mysql(url) => url.clone(),
         };
         let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
@@ -250,6 +257,7 @@ impl Config {
         }
         Ok(store::Settings::Mysql(mysql::Settings {
             url,
+            keys: self.secrets.keys()?.unwrap_or_else(Keys::none),
             time_zone,
             legacy_appid: given(&storage.legacy_appid).map(Into::into),
             shared_with_php: storage.shared_with_php,

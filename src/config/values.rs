@@ -6,6 +6,9 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// What is shown in a secret's place.
+const NOT_SHOWN: &str = "[set, not shown]";
+
 /// One or more addresses: a text (several parted by commas) or a list of texts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Addresses(pub Vec<SocketAddr>);
@@ -41,6 +44,23 @@ impl<'de> Deserialize<'de> for Texts {
         Ok(Self(
             texts.iter().map(|text| text.trim().to_owned()).filter(|t| !t.is_empty()).collect(),
         ))
+    }
+}
+
+/// Secrets: a text (several parted by commas) or a list of texts, never shown.
+#[derive(Debug, Clone)]
+pub struct HiddenTexts(pub Vec<SecretString>);
+
+impl<'de> Deserialize<'de> for HiddenTexts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Texts(texts) = Texts::deserialize(deserializer)?;
+        Ok(Self(texts.into_iter().map(Into::into).collect()))
+    }
+}
+
+impl Serialize for HiddenTexts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|_| NOT_SHOWN))
     }
 }
 
@@ -100,6 +120,6 @@ impl From<String> for Hidden {
 impl Serialize for Hidden {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let is_set = !self.0.expose_secret().is_empty();
-        serializer.serialize_str(if is_set { "[set, not shown]" } else { "" })
+        serializer.serialize_str(if is_set { NOT_SHOWN } else { "" })
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use self::known::short;
 use self::shard::{Entry, Fill, Shard};
 use super::import::Imported;
-use super::{Change, Changes, Expiry, Purged, Selection, Store, StoreError};
+use super::{Change, Changes, Expiry, Purged, Resealed, Selection, Store, StoreError};
 use crate::session::{App, AppId, Login, Session, SessionId, SignedIn, Visit};
 
 mod known;
@@ -433,6 +433,10 @@ impl Store for Cached {
         let imported = self.inner.import(sessions).await;
         self.forget_all();
         imported
+    }
+
+    async fn reseal(&self, after: &str) -> Result<Resealed, StoreError> {
+        self.inner.reseal(after).await
     }
 
     async fn changes(&self) -> Result<Changes, StoreError> {

@@ -10,6 +10,10 @@ use crate::session::{
     App, Lifetime, Login, Session, SessionId, SignedIn, Skey, StoredSkey, User, Visit,
 };
 
+mod secrets;
+
+pub(crate) use secrets::{a_reseal_overwrites_no_login, reseal, secrets_move_to_the_first_key};
+
 const APP: &str = "wx0123456789abcdef";
 const OTHER_APP: &str = "wxfedcba9876543210";
 
@@ -51,6 +55,7 @@ macro_rules! store_tests {
             an_import_is_the_same_twice,
             an_import_never_overwrites_a_newer_login,
             an_import_does_not_bring_back_what_was_ended,
+            a_reseal_overwrites_no_login,
         }
     };
     ($open:expr => $($case:ident,)+) => {

@@ -58,6 +58,10 @@ pub trait Store: Send + Sync + 'static {
     /// [`Imported::decide`] says; again, if need be.
     async fn import(&self, sessions: Vec<Session>) -> Result<Vec<Imported>, StoreError>;
 
+    /// Encrypts one bounded slice of the secrets anew, the one after `after` (`""`: the first):
+    /// those that are plain or under another key than the one that writes.
+    async fn reseal(&self, after: &str) -> Result<Resealed, StoreError>;
+
     /// What changed since the last call, by whichever process.
     async fn changes(&self) -> Result<Changes, StoreError>;
 }
@@ -115,6 +119,15 @@ impl Expiry {
 pub struct Purged {
     pub removed: u64,
     /// After what the next slice begins, in the backend's own terms; `None` after the last one.
+    pub next: Option<String>,
+}
+
+/// What one call of [`Store::reseal`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resealed {
+    /// How many secrets were encrypted anew.
+    pub changed: u64,
+    /// After what the next slice begins; `None` after the last one.
     pub next: Option<String>,
 }
 
@@ -205,7 +218,7 @@ impl fmt::Display for StorageUrl {
 #[derive(Debug, Clone)]
 pub enum Settings {
     Memory,
-    Sqlite(std::path::PathBuf),
+    Sqlite(sqlite::Settings),
     Mysql(mysql::Settings),
 }
 
@@ -247,7 +260,7 @@ pub async fn open(settings: &Settings, opener: Opener) -> Result<Arc<dyn Store>,
     match settings {
         Settings::Memory if opener == Opener::Server => Ok(Arc::new(memory::Memory::default())),
         Settings::Memory => Err(OpenError::ServerOnly),
-        Settings::Sqlite(path) => Ok(Arc::new(sqlite::Sqlite::open(path, create)?)),
+        Settings::Sqlite(settings) => Ok(Arc::new(sqlite::Sqlite::open(settings, create)?)),
         Settings::Mysql(settings) => {
             let serves = opener == Opener::Server;
             let settings = mysql::Settings { serves, ..settings.clone() };

@@ -24,6 +24,10 @@ pub enum OpenError {
     Absent { url: MysqlUrl },
     #[error("cannot use the database at {url}: {cause}")]
     Database { url: MysqlUrl, cause: sqlx::Error },
+    #[error(
+        "the secrets in the database are encrypted under the key {key}, which {origin} does not have"
+    )]
+    OtherKeys { key: String, origin: String },
     #[error("another process has been migrating the database for {seconds} seconds")]
     Locked { seconds: u32 },
     #[error(

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::Row as _;
 use sqlx::mysql::MySqlConnection;
 
-use super::rows::{self, CHUNK, PhpColumns, Stored, read_user, repeated, select_sessions};
+use super::rows::{self, CHUNK, PhpColumns, Stored, read_user, repeated, sealed, select_sessions};
 use super::schema::on_sessions;
 use super::sign_in::put_session;
 use super::{Context, events};
@@ -85,13 +84,17 @@ impl<'a> There<'a> {
         for session in incoming {
             this.users.entry(owner(session)).or_default();
         }
-        this.read_users(connection).await?;
+        this.read_users(connection, context).await?;
         this.read_sessions(connection, context).await?;
         this.taken = taken(connection, context, incoming).await?;
         Ok(this)
     }
 
-    async fn read_users(&mut self, connection: &mut MySqlConnection) -> sqlx::Result<()> {
+    async fn read_users(
+        &mut self,
+        connection: &mut MySqlConnection,
+        context: &Context,
+    ) -> sqlx::Result<()> {
         // Made or not, each row is locked from here on.
         let mut query = repeated(
             "INSERT INTO mina_user (appid, open_id, session_key, user_info) VALUES ",
@@ -118,8 +121,9 @@ impl<'a> There<'a> {
         for row in query.fetch_all(connection).await? {
             let text = |at| Ok::<_, sqlx::Error>(String::from_utf8(row.try_get(at)?));
             let (Ok(appid), Ok(open_id)) = (text(4)?, text(5)?) else { continue };
+            let user = read_user(&row, 0, &context.keys, [&appid, &open_id])?;
             if let Some(known) = self.users.get_mut(&(appid.into(), open_id.into())) {
-                known.user = read_user(&row, 0)?;
+                known.user = user;
             }
         }
         Ok(())
@@ -183,7 +187,7 @@ impl<'a> There<'a> {
         let changed = self.users.iter().filter(|(_, known)| known.changed);
         let users: Vec<(&Owner, &User)> =
             changed.filter_map(|(owner, known)| Some((owner, known.user.as_ref()?))).collect();
-        put_users(connection, &users).await?;
+        put_users(connection, context, &users).await?;
         let sessions = self.users.values().flat_map(|known| &known.sessions);
         let (mut added, mut renewed) = (Vec::new(), Vec::new());
         for here in sessions {
@@ -219,6 +223,7 @@ async fn taken(
 /// Writes users whose rows are there.
 async fn put_users(
     connection: &mut MySqlConnection,
+    context: &Context,
     users: &[(&Owner, &User)],
 ) -> sqlx::Result<()> {
     if users.is_empty() {
@@ -235,10 +240,11 @@ async fn put_users(
          previous_session_key = VALUES(previous_session_key), user_info = VALUES(user_info)",
     );
     for ((appid, open_id), user) in users {
-        let previous = user.previous_session_key.as_ref().map(SecretString::expose_secret);
-        query = query.bind(appid.as_str().as_bytes()).bind(open_id.as_str().as_bytes());
-        query = query.bind(user.union_id.as_deref()).bind(user.session_key.expose_secret());
-        query = query.bind(previous).bind(&*user.profile);
+        let owner = [appid.as_str(), open_id.as_str()];
+        let (session_key, previous) = sealed(user, &context.keys, owner);
+        query = query.bind(owner[0].as_bytes()).bind(owner[1].as_bytes());
+        query = query.bind(user.union_id.as_deref()).bind(session_key).bind(previous);
+        query = query.bind(&*user.profile);
     }
     query.execute(connection).await.map(drop)
 }

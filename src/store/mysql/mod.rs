@@ -17,13 +17,16 @@ use self::events::Place;
 use self::pool::{Failure, Mode, Pool, Work};
 use self::schema::{Found, Php, Tables};
 use super::import::Imported;
-use super::{Change, Changes, Expiry, Purged, Selection, Store, StoreError};
+use super::{Change, Changes, Expiry, Purged, Resealed, Selection, Store, StoreError};
+use crate::secrets::Keys;
 use crate::session::{App, AppId, Login, Session, SessionId, SignedIn, StoredSkey, Visit};
 
+mod apps;
 mod error;
 mod events;
 mod import;
 mod pool;
+mod reseal;
 mod rows;
 mod schema;
 mod sign_in;
@@ -43,6 +46,7 @@ pub use self::url::MysqlUrl;
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub url: MysqlUrl,
+    pub keys: Keys,
     /// The zone of the datetimes; `None`: as the database remembers it.
     pub time_zone: Option<TimeZone>,
     /// The app of the PHP server's sessions; `None`: the only one.
@@ -79,6 +83,7 @@ struct Inner {
 #[derive(Debug)]
 struct Context {
     tables: Tables,
+    keys: Keys,
     time_zone: TimeZone,
     shared_with_php: bool,
     /// How long `user_info` may be.
@@ -135,6 +140,12 @@ impl Mysql {
     ///
     /// [`OpenError`] says what is wrong and what would be right.
     pub async fn open(settings: &Settings, create: bool) -> Result<Self, OpenError> {
+        if settings.serves && settings.keys.writes().is_none() {
+            tracing::warn!(
+                "AppSecrets and session_keys are stored plain: set `secrets.keys` or \
+                 `secrets.key_file`"
+            );
+        }
         let pool = pool(settings)?;
         let mut connection = connect(&pool, settings).await?;
         if !create {
@@ -151,6 +162,7 @@ impl Mysql {
         let shared_with_php = remembered.php == Some(Php::Shared);
         let context = Context {
             tables,
+            keys: settings.keys.clone(),
             time_zone: remembered.time_zone.unwrap_or(TimeZone::UTC),
             shared_with_php,
             user_info_length,
@@ -220,7 +232,7 @@ async fn connect(
 #[async_trait]
 impl Store for Mysql {
     async fn apps(&self) -> Result<Vec<App>, StoreError> {
-        self.run("reading the apps", Mode::Plain, (), rows::apps).await
+        self.run("reading the apps", Mode::Plain, (), apps::apps).await
     }
 
     async fn put_app(&self, app: &App) -> Result<(), StoreError> {
@@ -230,13 +242,13 @@ impl Store for Mysql {
             let problem = "the database is shared with the PHP server, which knows one app only";
             return Err(StoreError::new(doing, problem));
         }
-        self.run(doing, Mode::Transaction, app.clone(), rows::put_app).await
+        self.run(doing, Mode::Transaction, app.clone(), apps::put_app).await
     }
 
     async fn remove_app(&self, appid: &AppId) -> Result<bool, StoreError> {
         let context = &self.inner.context;
         let removed =
-            self.run("removing an app", Mode::Transaction, appid.clone(), rows::remove_app).await?;
+            self.run("removing an app", Mode::Transaction, appid.clone(), apps::remove_app).await?;
         if context.legacy_appid().as_ref() == Some(appid) {
             context.set_legacy_appid(None);
         }
@@ -298,6 +310,11 @@ impl Store for Mysql {
             imported.extend(self.run(doing, Mode::Transaction, chunk, import::import).await?);
         }
         Ok(imported)
+    }
+
+    async fn reseal(&self, after: &str) -> Result<Resealed, StoreError> {
+        let slice = reseal::Slice::read(after);
+        self.run("encrypting secrets", Mode::Transaction, slice, reseal::reseal).await
     }
 
     async fn changes(&self) -> Result<Changes, StoreError> {

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures_util::future::BoxFuture;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::mysql::{MySql, MySqlConnection, MySqlRow};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::schema::{on_apps, on_sessions};
+use super::schema::on_sessions;
 use super::{Context, events};
 use crate::json::Value;
-use crate::session::{App, AppId, Lifetime, Session, SessionId, StoredSkey, User, Visit};
+use crate::secrets::{Keys, Place, SealError};
+use crate::session::{AppId, Session, SessionId, StoredSkey, User, Visit};
 use crate::store::{Expiry, Selection, Whose};
 use crate::wechat::open_data;
 
@@ -79,19 +80,23 @@ impl Stored {
             let local = row.try_get::<Option<i64>, _>(at)?.unwrap_or_default();
             Ok::<i64, sqlx::Error>(context.time_zone.instant(local))
         };
-        let (skey, open_id) = (text(2)?, text(4)?);
+        let (id, skey, open_id) = (text(1)?, text(2)?, text(4)?);
         let appid = Some(text(3)?).filter(|appid| !appid.is_empty()).map(AppId::from);
+        let appid = appid.or_else(|| context.legacy_appid()).unwrap_or_else(|| "".into());
         let written: Option<String> = row.try_get(9)?;
         let by_php = written.is_none_or(|written| written != skey);
-        let own = read_user(row, 10)?;
+        let own = read_user(row, 10, &context.keys, [appid.as_str(), &open_id])?;
         let user = match own {
             Some(own) if !by_php => own,
-            own => legacy_user(&open_id, text(7)?, &text(8)?, own),
+            own => {
+                let session_key = context.keys.open(&text(7)?, Place::LegacySessionKey(&id));
+                legacy_user(&open_id, session_key.map_err(unopened)?, &text(8)?, own)
+            }
         };
         let session = Session {
-            id: text(1)?.into(),
+            id: id.into(),
             skey: StoredSkey::read(&skey),
-            appid: appid.or_else(|| context.legacy_appid()).unwrap_or_else(|| "".into()),
+            appid,
             open_id: open_id.into(),
             created: time(5)?,
             last_visit: time(6)?,
@@ -104,23 +109,51 @@ impl Stored {
 
 /// Reads `union_id, session_key, previous_session_key, user_info` of the user's own row from
 /// column `at` on. A row that was only made to be locked has no profile yet.
-pub fn read_user(row: &MySqlRow, at: usize) -> sqlx::Result<Option<User>> {
+pub fn read_user(
+    row: &MySqlRow,
+    at: usize,
+    keys: &Keys,
+    owner: [&str; 2],
+) -> sqlx::Result<Option<User>> {
     let profile: Option<String> = row.try_get(at + 3)?;
     let Some(profile) = profile.filter(|profile| !profile.is_empty()) else { return Ok(None) };
+    let (session_key, previous): (String, Option<String>) =
+        (row.try_get(at + 1)?, row.try_get(at + 2)?);
+    let session_key = keys.open(&session_key, Place::SessionKey(owner));
+    let previous = previous.map(|text| keys.open(&text, Place::PreviousSessionKey(owner)));
     Ok(Some(User {
         union_id: row.try_get(at)?,
-        session_key: row.try_get::<String, _>(at + 1)?.into(),
-        previous_session_key: row.try_get::<Option<String>, _>(at + 2)?.map(Into::into),
+        session_key: session_key.map_err(unopened)?,
+        previous_session_key: previous.transpose().map_err(unopened)?,
         profile,
     }))
 }
 
+/// A secret that cannot be opened, as an error of the query that read it.
+pub fn unopened(error: SealError) -> sqlx::Error {
+    sqlx::Error::Decode(error.into())
+}
+
+/// What is to stand for a user in `session_key` and `previous_session_key`.
+pub fn sealed(user: &User, keys: &Keys, owner: [&str; 2]) -> (String, Option<String>) {
+    let previous = user.previous_session_key.as_ref();
+    (
+        keys.seal(user.session_key.expose_secret(), Place::SessionKey(owner)),
+        previous.map(|key| keys.seal(key.expose_secret(), Place::PreviousSessionKey(owner))),
+    )
+}
+
 /// The user of a row that the PHP server wrote: what it says, and what was known before.
-fn legacy_user(open_id: &str, session_key: String, user_info: &str, known: Option<User>) -> User {
+fn legacy_user(
+    open_id: &str,
+    session_key: SecretString,
+    user_info: &str,
+    known: Option<User>,
+) -> User {
     let profile = decode_user_info(user_info);
     let (union_id, previous) = match known {
         None => (None, None),
-        Some(user) if user.session_key.expose_secret() == session_key => {
+        Some(user) if user.session_key.expose_secret() == session_key.expose_secret() => {
             (user.union_id, user.previous_session_key)
         }
         Some(user) => (user.union_id, Some(user.session_key)),
@@ -129,7 +162,7 @@ fn legacy_user(open_id: &str, session_key: String, user_info: &str, known: Optio
     User {
         profile: open_data::with_identity(profile, open_id, union_id.as_deref()),
         union_id,
-        session_key: session_key.into(),
+        session_key,
         previous_session_key: previous,
     }
 }
@@ -346,129 +379,6 @@ pub fn touch<'a>(
             query.execute(&mut *connection).await?;
         }
         Ok(())
-    })
-}
-
-pub fn apps<'a>(
-    connection: &'a mut MySqlConnection,
-    context: &'a Context,
-    (): &'a (),
-) -> BoxFuture<'a, sqlx::Result<Vec<App>>> {
-    Box::pin(read_apps(connection, context, true))
-}
-
-/// Reads the apps; `upgraded` tells whether the table has the columns of this program.
-pub async fn read_apps(
-    connection: &mut MySqlConnection,
-    context: &Context,
-    upgraded: bool,
-) -> sqlx::Result<Vec<App>> {
-    let tables = context.tables;
-    let sql = if upgraded {
-        on_apps!(
-            tables,
-            "SELECT appid, secret, CAST(login_duration AS SIGNED), \
-             CAST(session_duration AS SIGNED), CAST(is_default AS SIGNED) FROM ",
-            ""
-        )
-    } else {
-        on_apps!(
-            tables,
-            "SELECT appid, secret, CAST(login_duration AS SIGNED), \
-             CAST(session_duration AS SIGNED), CAST(0 AS SIGNED) FROM ",
-            ""
-        )
-    };
-    let rows = sqlx::query(sql).fetch_all(connection).await?;
-    let mut apps = rows.iter().map(read_app).collect::<Result<Vec<_>, _>>()?;
-    apps.sort_by(|a, b| a.appid.cmp(&b.appid));
-    context.learn_apps(&apps);
-    Ok(apps)
-}
-
-fn read_app(row: &MySqlRow) -> sqlx::Result<App> {
-    let default = Lifetime::default();
-    let number = |at: usize, default: u32| {
-        let number = row.try_get::<Option<i64>, _>(at)?;
-        let number = number.and_then(|number| u32::try_from(number).ok());
-        Ok::<u32, sqlx::Error>(number.unwrap_or(default))
-    };
-    Ok(App {
-        appid: row.try_get::<String, _>(0)?.into(),
-        secret: row.try_get::<Option<String>, _>(1)?.unwrap_or_default().into(),
-        lifetime: Lifetime {
-            login_days: number(2, default.login_days)?,
-            idle_seconds: number(3, default.idle_seconds)?,
-        },
-        is_default: row.try_get::<i64, _>(4)? != 0,
-    })
-}
-
-pub fn put_app<'a>(
-    connection: &'a mut MySqlConnection,
-    context: &'a Context,
-    app: &'a App,
-) -> BoxFuture<'a, sqlx::Result<()>> {
-    Box::pin(async move {
-        if app.is_default {
-            let sql = on_apps!(context.tables, "UPDATE ", " SET is_default = 0");
-            sqlx::query(sql).execute(&mut *connection).await?;
-        }
-        let sql = on_apps!(
-            context.tables,
-            "INSERT INTO ",
-            " (appid, secret, login_duration, session_duration, is_default) \
-             VALUES (?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE appid = VALUES(appid), \
-             secret = VALUES(secret), login_duration = VALUES(login_duration), \
-             session_duration = VALUES(session_duration), is_default = VALUES(is_default)"
-        );
-        sqlx::query(sql)
-            .bind(app.appid.as_str())
-            .bind(app.secret.expose_secret())
-            .bind(app.lifetime.login_days)
-            .bind(app.lifetime.idle_seconds)
-            .bind(app.is_default)
-            .execute(&mut *connection)
-            .await?;
-        events::announce_apps(connection).await
-    })
-}
-
-pub fn remove_app<'a>(
-    connection: &'a mut MySqlConnection,
-    context: &'a Context,
-    appid: &'a AppId,
-) -> BoxFuture<'a, sqlx::Result<bool>> {
-    Box::pin(async move {
-        let there = sqlx::query(on_apps!(
-            context.tables,
-            "SELECT 1 FROM ",
-            " WHERE appid = ? AND CAST(appid AS BINARY) = ? FOR UPDATE"
-        ));
-        let there = there.bind(appid.as_str()).bind(appid.as_str().as_bytes());
-        let there = there.fetch_optional(&mut *connection).await?.is_some();
-        if there {
-            sqlx::query(on_apps!(context.tables, "DELETE FROM ", " WHERE appid = ?"))
-                .bind(appid.as_str())
-                .execute(&mut *connection)
-                .await?;
-        }
-        let [own, legacy] = appids(appid, context);
-        sqlx::query(on_sessions!(context.tables, "DELETE FROM ", " WHERE appid IN (?, ?)"))
-            .bind(own)
-            .bind(legacy)
-            .execute(&mut *connection)
-            .await?;
-        sqlx::query("DELETE FROM mina_user WHERE appid = ?")
-            .bind(appid.as_str().as_bytes())
-            .execute(&mut *connection)
-            .await?;
-        sqlx::query("DELETE FROM mina_setting WHERE name = 'legacy_appid' AND value = ?")
-            .bind(appid.as_str())
-            .execute(&mut *connection)
-            .await?;
-        events::announce_apps(connection).await?;
-        Ok(there)
     })
 }
 

@@ -23,6 +23,9 @@ const BOOKS: [&str; 2] = [
      value VARCHAR(200) NOT NULL) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4",
 ];
 
+/// What the name of a setting begins with that names a key of secrets.
+const KEY: &str = "key.";
+
 /// How long to wait for another process that migrates, in seconds.
 const LOCK_SECONDS: u32 = 60;
 
@@ -234,6 +237,17 @@ pub async fn pending(
     Ok(found.pending())
 }
 
+/// Forgets the keys that nothing is encrypted under any more.
+pub async fn forget_other_keys(connection: &mut MySqlConnection, writes: &str) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM mina_setting WHERE name LIKE CONCAT(?, '%') AND name <> CONCAT(?, ?)")
+        .bind(KEY)
+        .bind(KEY)
+        .bind(writes)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
 /// How many characters `user_info` has room for.
 pub async fn user_info_length(
     connection: &mut MySqlConnection,
@@ -262,6 +276,8 @@ pub struct Remembered {
     /// The app of sessions that name none.
     pub legacy_appid: Option<AppId>,
     pub php: Option<Php>,
+    /// The names of the keys that secrets may be encrypted under.
+    keys: Vec<String>,
     /// Whether the PHP server's default app is still to be marked.
     marks_default: bool,
 }
@@ -305,7 +321,7 @@ impl Remembered {
                     "legacy_appid" => this.legacy_appid = Some(value.into()),
                     "php" if value == "shared" => this.php = Some(Php::Shared),
                     "php" => this.php = Some(Php::Left),
-                    _ => {}
+                    name => this.keys.extend(name.strip_prefix(KEY).map(str::to_owned)),
                 }
             }
         }
@@ -324,6 +340,11 @@ impl Remembered {
 
     /// Brings what the database knows and what the configuration says together.
     fn settle(mut self, settings: &Settings) -> Result<Self, OpenError> {
+        if let Some(key) = settings.keys.missing(&self.keys) {
+            let (key, origin) = (key.to_owned(), settings.keys.origin().to_owned());
+            return Err(OpenError::OtherKeys { key, origin });
+        }
+        self.keys = settings.keys.writes().map(str::to_owned).into_iter().collect();
         self.time_zone = Some(self.zone(settings)?);
         self.legacy_appid = settings.legacy_appid.clone().or(self.legacy_appid);
         if self.legacy_appid.is_none() {
@@ -356,7 +377,9 @@ impl Remembered {
             ("legacy_appid", self.legacy_appid.as_ref().map(|appid| appid.as_str().to_owned())),
             ("php", self.php.map(|php| if php == Php::Shared { "shared" } else { "left" }.into())),
         ];
-        for (name, value) in settings {
+        let settings = settings.map(|(name, value)| (name.to_owned(), value)).into_iter();
+        let keys = self.keys.iter().map(|key| (format!("{KEY}{key}"), Some(String::new())));
+        for (name, value) in settings.chain(keys) {
             let Some(value) = value else { continue };
             sqlx::query("REPLACE INTO mina_setting (name, value) VALUES (?, ?)")
                 .bind(name)

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::mysql::MySqlConnection;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::pool::{Failure, Mode};
-use super::rows::{self, PhpColumns, Stored, read_user};
+use super::rows::{self, PhpColumns, Stored, read_user, sealed};
 use super::schema::on_sessions;
 use super::{Context, Inner, events};
 use crate::session::{AppId, Login, Session, SignedIn, StoredSkey, User};
@@ -86,7 +85,7 @@ async fn sign_in(
     context: &Context,
     login: &Login,
 ) -> sqlx::Result<SignedIn> {
-    let own = lock_user(connection, &login.appid, login.open_id.as_str()).await?;
+    let own = lock_user(connection, context, login).await?;
     let stored = sessions(connection, context, &login.appid, login.open_id.as_str()).await?;
     let newest = stored.first();
     let known = match (own, newest) {
@@ -95,7 +94,7 @@ async fn sign_in(
         (own, _) => own,
     };
     let user = login.user(known);
-    put_user(connection, &login.appid, login.open_id.as_str(), &user).await?;
+    put_user(connection, context, login, &user).await?;
     let kept = login.keeps(stored.len());
     let gone: Vec<_> = stored[kept.stored..]
         .iter()
@@ -115,31 +114,33 @@ async fn sign_in(
 }
 
 /// Locks the user's row, which is made when it is absent, and reads it.
-pub async fn lock_user(
+async fn lock_user(
     connection: &mut MySqlConnection,
-    appid: &AppId,
-    open_id: &str,
+    context: &Context,
+    login: &Login,
 ) -> sqlx::Result<Option<User>> {
+    let owner = [login.appid.as_str(), login.open_id.as_str()];
+    let [appid, open_id] = owner.map(str::as_bytes);
     // Never decided by a count of affected rows: the row is looked for, made and looked for.
     for makes in [true, false] {
         let row = sqlx::query(
             "SELECT union_id, session_key, previous_session_key, user_info FROM mina_user \
              WHERE appid = ? AND open_id = ? FOR UPDATE",
         )
-        .bind(appid.as_str().as_bytes())
-        .bind(open_id.as_bytes())
+        .bind(appid)
+        .bind(open_id)
         .fetch_optional(&mut *connection)
         .await?;
         if let Some(row) = row {
-            return read_user(&row, 0);
+            return read_user(&row, 0, &context.keys, owner);
         }
         if makes {
             sqlx::query(
                 "INSERT INTO mina_user (appid, open_id, session_key, user_info) \
                  VALUES (?, ?, '', '') ON DUPLICATE KEY UPDATE session_key = session_key",
             )
-            .bind(appid.as_str().as_bytes())
-            .bind(open_id.as_bytes())
+            .bind(appid)
+            .bind(open_id)
             .execute(&mut *connection)
             .await?;
             // Made or not, it is locked from here on; if another login made it, it may be filled.
@@ -149,22 +150,25 @@ pub async fn lock_user(
 }
 
 /// Writes a user whose row is there.
-pub async fn put_user(
+async fn put_user(
     connection: &mut MySqlConnection,
-    appid: &AppId,
-    open_id: &str,
+    context: &Context,
+    login: &Login,
     user: &User,
 ) -> sqlx::Result<()> {
+    let owner = [login.appid.as_str(), login.open_id.as_str()];
+    let (session_key, previous) = sealed(user, &context.keys, owner);
+    let [appid, open_id] = owner.map(str::as_bytes);
     sqlx::query(
         "UPDATE mina_user SET union_id = ?, session_key = ?, previous_session_key = ?, \
          user_info = ? WHERE appid = ? AND open_id = ?",
     )
     .bind(user.union_id.as_deref())
-    .bind(user.session_key.expose_secret())
-    .bind(user.previous_session_key.as_ref().map(SecretString::expose_secret))
+    .bind(session_key)
+    .bind(previous)
     .bind(&user.profile)
-    .bind(appid.as_str().as_bytes())
-    .bind(open_id.as_bytes())
+    .bind(appid)
+    .bind(open_id)
     .execute(connection)
     .await
     .map(drop)

@@ -5,7 +5,8 @@ use std::sync::RwLock;
 use futures_util::TryStreamExt as _;
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 
-use super::rows::{self, Stored, select_sessions};
+use super::apps;
+use super::rows::{Stored, select_sessions};
 use super::schema::{Found, Remembered, on_sessions};
 use super::{Context, OpenError, Settings, connect, pool};
 use crate::session::{App, Session};
@@ -47,12 +48,13 @@ impl Source {
         let upgraded = found.is_upgraded();
         let context = Context {
             tables: found.tables,
+            keys: settings.keys.clone(),
             time_zone: remembered.zone(settings)?,
             shared_with_php: false,
             user_info_length: 0,
             legacy_appid: RwLock::new(settings.legacy_appid.clone().or(remembered.legacy_appid)),
         };
-        let apps = rows::read_apps(&mut connection, &context, upgraded).await.map_err(failed)?;
+        let apps = apps::read_apps(&mut connection, &context, upgraded).await.map_err(failed)?;
         Ok(Self { connection, context, upgraded, apps })
     }
 

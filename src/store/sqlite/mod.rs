@@ -3,7 +3,7 @@
 //! One thread owns the one connection that writes (`writer`): what waits together is committed
 //! together. Reads go to a few connections of their own (`readers`), which WAL lets run beside.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -13,21 +13,33 @@ use self::events::Feed;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::import::Imported;
-use super::{Changes, Expiry, Purged, Selection, Store, StoreError};
+use super::{Changes, Expiry, Purged, Resealed, Selection, Store, StoreError};
+use crate::secrets::Keys;
 use crate::session::{App, AppId, Login, Session, SessionId, SignedIn, Visit};
 
 mod events;
 mod import;
+mod keys;
 mod readers;
+mod reseal;
 mod rows;
 mod schema;
 mod writer;
 
 pub use self::schema::OpenError;
 
+/// Which database, and how it is used.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub path: PathBuf,
+    /// The keys of its secrets; `None`: those in the file beside it.
+    pub keys: Option<Keys>,
+}
+
 /// A store in one SQLite file.
 #[derive(Debug)]
 pub struct Sqlite {
+    keys: Keys,
     writer: Writer,
     readers: Readers,
     /// How far the change feed was read.
@@ -40,13 +52,14 @@ impl Sqlite {
     /// # Errors
     ///
     /// [`OpenError`] names the file and what is wrong with it.
-    pub fn open(path: &Path, create: bool) -> Result<Self, OpenError> {
+    pub fn open(Settings { path, keys }: &Settings, create: bool) -> Result<Self, OpenError> {
         let connection = schema::connect(path, create)?;
         schema::migrate(&connection, path)?;
+        let keys = keys::of_database(&connection, path, keys.as_ref())?;
         let writer = Writer::start(connection)
             .map_err(|source| OpenError::File { path: path.into(), source })?;
         let readers = Readers::start(path)?;
-        Ok(Self { writer, readers, feed: Mutex::default() })
+        Ok(Self { keys, writer, readers, feed: Mutex::default() })
     }
 
     /// The SQL that [`Sqlite::open`] would run on this database.
@@ -78,12 +91,13 @@ impl Sqlite {
 #[async_trait]
 impl Store for Sqlite {
     async fn apps(&self) -> Result<Vec<App>, StoreError> {
-        self.read("reading the apps", rows::apps).await
+        let keys = self.keys.clone();
+        self.read("reading the apps", move |connection| rows::apps(connection, &keys)).await
     }
 
     async fn put_app(&self, app: &App) -> Result<(), StoreError> {
-        let app = app.clone();
-        self.write("writing an app", move |connection| rows::put_app(connection, &app)).await
+        let (keys, app) = (self.keys.clone(), app.clone());
+        self.write("writing an app", move |connection| rows::put_app(connection, &keys, &app)).await
     }
 
     async fn remove_app(&self, appid: &AppId) -> Result<bool, StoreError> {
@@ -92,12 +106,14 @@ impl Store for Sqlite {
     }
 
     async fn session(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
-        let id = id.clone();
-        self.read("reading a session", move |connection| rows::find(connection, &id)).await
+        let (keys, id) = (self.keys.clone(), id.clone());
+        self.read("reading a session", move |connection| rows::find(connection, &keys, &id)).await
     }
 
     async fn sign_in(&self, login: Login) -> Result<SignedIn, StoreError> {
-        self.write("writing a login", move |connection| rows::sign_in(connection, &login)).await
+        let keys = self.keys.clone();
+        self.write("writing a login", move |connection| rows::sign_in(connection, &keys, &login))
+            .await
     }
 
     async fn touch(&self, visits: Vec<Visit>) -> Result<(), StoreError> {
@@ -109,9 +125,9 @@ impl Store for Sqlite {
         selection: &Selection,
         limit: u32,
     ) -> Result<Vec<Session>, StoreError> {
-        let selection = selection.clone();
-        self.read("listing sessions", move |connection| rows::list(connection, &selection, limit))
-            .await
+        let (keys, selection) = (self.keys.clone(), selection.clone());
+        let list = move |connection: &Connection| rows::list(connection, &keys, &selection, limit);
+        self.read("listing sessions", list).await
     }
 
     async fn revoke(&self, selection: &Selection) -> Result<Vec<SessionId>, StoreError> {
@@ -127,8 +143,15 @@ impl Store for Sqlite {
     }
 
     async fn import(&self, sessions: Vec<Session>) -> Result<Vec<Imported>, StoreError> {
-        self.write("importing sessions", move |connection| import::import(connection, &sessions))
-            .await
+        let keys = self.keys.clone();
+        let import = move |connection: &Connection| import::import(connection, &keys, &sessions);
+        self.write("importing sessions", import).await
+    }
+
+    async fn reseal(&self, after: &str) -> Result<Resealed, StoreError> {
+        let (keys, after) = (self.keys.clone(), after.to_owned());
+        let reseal = move |connection: &Connection| reseal::reseal(connection, &keys, &after);
+        self.write("encrypting secrets", reseal).await
     }
 
     async fn changes(&self) -> Result<Changes, StoreError> {
@@ -151,13 +174,28 @@ mod tests {
     use super::*;
     use crate::store::Change;
 
+    fn settings(directory: &TempDir) -> Settings {
+        Settings { path: directory.path().join("x.db"), keys: None }
+    }
+
     fn open() -> (Arc<Sqlite>, TempDir) {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
-        let store = Sqlite::open(&directory.path().join("x.db"), true).expect("the store opens");
+        let store = Sqlite::open(&settings(&directory), true).expect("the store opens");
         (Arc::new(store), directory)
     }
 
     crate::store::contract::store_tests!(super::open());
+
+    #[tokio::test]
+    async fn secrets_move_to_the_first_key() {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let open = async |keys| {
+            let settings = Settings { keys: Some(keys), ..settings(&directory) };
+            let opened = Sqlite::open(&settings, true).map_err(|error| error.to_string());
+            opened.map(|store| Arc::new(store) as Arc<dyn Store>)
+        };
+        crate::store::contract::secrets_move_to_the_first_key(open).await;
+    }
 
     #[tokio::test]
     async fn commits_reach_the_disk() {
@@ -192,7 +230,7 @@ mod tests {
     #[tokio::test]
     async fn another_process_is_heard_through_the_feed() {
         let (store, directory) = open();
-        let other = Sqlite::open(&directory.path().join("x.db"), false).expect("it opens again");
+        let other = Sqlite::open(&settings(&directory), false).expect("it opens again");
         store.changes().await.expect("the feed can be read");
         let announced = other.write("telling", |c| {
             events::announce(c, Some(&"s1".into()))?;
@@ -236,20 +274,20 @@ mod tests {
     fn a_newer_schema_is_left_alone() {
         let (store, directory) = open();
         drop(store);
-        let path = directory.path().join("x.db");
-        let connection = Connection::open(&path).expect("it opens");
+        let settings = settings(&directory);
+        let connection = Connection::open(&settings.path).expect("it opens");
         connection.execute_batch("PRAGMA user_version = 99").expect("it is set");
-        let error = Sqlite::open(&path, true).expect_err("it is refused");
+        let error = Sqlite::open(&settings, true).expect_err("it is refused");
         assert!(matches!(error, OpenError::Newer { found: 99, .. }), "{error}");
     }
 
     #[test]
     fn a_file_that_is_no_database_is_left_alone() {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
-        let path = directory.path().join("x.db");
-        std::fs::write(&path, "no database at all, but long enough to be looked at")
+        let settings = settings(&directory);
+        std::fs::write(&settings.path, "no database at all, but long enough to be looked at")
             .expect("it is written");
-        let error = Sqlite::open(&path, true).expect_err("it is refused");
+        let error = Sqlite::open(&settings, true).expect_err("it is refused");
         let text = crate::causes::with_causes(&error);
         assert!(text.contains("not a database"), "{text}");
     }

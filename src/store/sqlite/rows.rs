@@ -1,9 +1,11 @@
 //! Apps, users and sessions in the tables, read and written.
 
+use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::events::{self, announce};
+use crate::secrets::{Keys, Place, SealError};
 use crate::session::{
     App, AppId, Lifetime, Login, Session, SessionId, SignedIn, StoredSkey, User, Visit,
 };
@@ -16,27 +18,37 @@ const SESSION: &str = "SELECT s.uuid, s.skey, u.appid, u.open_id, s.create_time,
      u.union_id, u.session_key, u.previous_session_key, u.user_info, s.login \
      FROM mina_session s JOIN mina_visit v ON v.login = s.login JOIN mina_user u ON u.id = s.user";
 
-fn read_session(row: &Row<'_>) -> rusqlite::Result<Session> {
+fn read_session(row: &Row<'_>, keys: &Keys) -> rusqlite::Result<Session> {
+    let owner = [text(row, 2)?, text(row, 3)?];
+    let user = read_user(row, 6, keys, [&owner[0], &owner[1]])?;
+    let [appid, open_id] = owner;
     Ok(Session {
         id: text(row, 0)?.into(),
         skey: StoredSkey::read(&text(row, 1)?),
-        appid: text(row, 2)?.into(),
-        open_id: text(row, 3)?.into(),
+        appid: appid.into(),
+        open_id: open_id.into(),
         created: row.get(4)?,
         last_visit: row.get(5)?,
-        user: read_user(row, 6)?,
+        user,
         row: row.get(10)?,
     })
 }
 
 /// Reads `union_id, session_key, previous_session_key, user_info` from column `at` on.
-fn read_user(row: &Row<'_>, at: usize) -> rusqlite::Result<User> {
+fn read_user(row: &Row<'_>, at: usize, keys: &Keys, owner: [&str; 2]) -> rusqlite::Result<User> {
+    let previous = row.get::<_, Option<String>>(at + 2)?;
+    let previous = previous.map(|text| keys.open(&text, Place::PreviousSessionKey(owner)));
     Ok(User {
         union_id: row.get(at)?,
-        session_key: text(row, at + 1)?.into(),
-        previous_session_key: row.get::<_, Option<String>>(at + 2)?.map(Into::into),
+        session_key: keys.open(&text(row, at + 1)?, Place::SessionKey(owner)).map_err(unopened)?,
+        previous_session_key: previous.transpose().map_err(unopened)?,
         profile: row.get(at + 3)?,
     })
+}
+
+/// A secret that cannot be opened, as an error of the query that read it.
+pub fn unopened(error: SealError) -> rusqlite::Error {
+    FromSqlError::other(error).into()
 }
 
 fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
@@ -44,10 +56,14 @@ fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
 }
 
 /// The session with this id.
-pub fn find(connection: &Connection, id: &SessionId) -> rusqlite::Result<Option<Session>> {
+pub fn find(
+    connection: &Connection,
+    keys: &Keys,
+    id: &SessionId,
+) -> rusqlite::Result<Option<Session>> {
     connection
         .prepare_cached(&format!("{SESSION} WHERE s.uuid = ?"))?
-        .query_row([id.as_str()], read_session)
+        .query_row([id.as_str()], |row| read_session(row, keys))
         .optional()
 }
 
@@ -57,6 +73,7 @@ pub type Stored = (i64, User);
 /// The user's row.
 pub fn stored_user(
     connection: &Connection,
+    keys: &Keys,
     [appid, open_id]: [&str; 2],
 ) -> rusqlite::Result<Option<Stored>> {
     connection
@@ -64,17 +81,22 @@ pub fn stored_user(
             "SELECT id, union_id, session_key, previous_session_key, user_info \
              FROM mina_user WHERE open_id = ? AND appid = ?",
         )?
-        .query_row([open_id, appid], |row| Ok((row.get(0)?, read_user(row, 1)?)))
+        .query_row([open_id, appid], |row| {
+            Ok((row.get(0)?, read_user(row, 1, keys, [appid, open_id])?))
+        })
         .optional()
 }
 
 /// Writes a user, into the row of this number or into a new one, and returns the number.
 pub fn put_user(
     connection: &Connection,
+    keys: &Keys,
     row: Option<i64>,
     [appid, open_id]: [&str; 2],
     user: &User,
 ) -> rusqlite::Result<i64> {
+    let owner = [appid, open_id];
+    let previous = user.previous_session_key.as_ref().map(SecretString::expose_secret);
     connection
         .prepare_cached(
             "INSERT INTO mina_user \
@@ -90,21 +112,21 @@ pub fn put_user(
             appid,
             open_id,
             user.union_id,
-            user.session_key.expose_secret(),
-            user.previous_session_key.as_ref().map(SecretString::expose_secret),
+            keys.seal(user.session_key.expose_secret(), Place::SessionKey(owner)),
+            previous.map(|previous| keys.seal(previous, Place::PreviousSessionKey(owner))),
             user.profile,
         ])?;
     Ok(row.unwrap_or_else(|| connection.last_insert_rowid()))
 }
 
 /// Writes a login: the user, and the user's sessions.
-pub fn sign_in(connection: &Connection, login: &Login) -> rusqlite::Result<SignedIn> {
+pub fn sign_in(connection: &Connection, keys: &Keys, login: &Login) -> rusqlite::Result<SignedIn> {
     let owner = [login.appid.as_str(), login.open_id.as_str()];
-    let (row, stored) = stored_user(connection, owner)?.unzip();
+    let (row, stored) = stored_user(connection, keys, owner)?.unzip();
     let user = login.user(stored);
     // A user who was not known has no sessions.
     let sessions = row.map_or(Ok(Vec::new()), |row| sessions_of(connection, row))?;
-    let row = put_user(connection, row, owner, &user)?;
+    let row = put_user(connection, keys, row, owner, &user)?;
     let kept = login.keeps(sessions.len());
     let renewed = sessions.first().filter(|_| kept.renews);
     // A renewed session gets a new row, so that late visits of the old login miss it.
@@ -185,6 +207,7 @@ fn condition(selection: &Selection) -> (&'static str, [Option<String>; 2]) {
 /// The selected sessions, newest login first.
 pub fn list(
     connection: &Connection,
+    keys: &Keys,
     selection: &Selection,
     limit: u32,
 ) -> rusqlite::Result<Vec<Session>> {
@@ -193,7 +216,7 @@ pub fn list(
         .prepare_cached(&format!(
             "{SESSION} WHERE {condition} ORDER BY s.create_time DESC, s.uuid LIMIT ?3"
         ))?
-        .query_map(params![first, second, limit], read_session)?
+        .query_map(params![first, second, limit], |row| read_session(row, keys))?
         .collect()
 }
 
@@ -222,16 +245,18 @@ pub fn revoke(connection: &Connection, selection: &Selection) -> rusqlite::Resul
 }
 
 /// All apps, by appid.
-pub fn apps(connection: &Connection) -> rusqlite::Result<Vec<App>> {
+pub fn apps(connection: &Connection, keys: &Keys) -> rusqlite::Result<Vec<App>> {
     connection
         .prepare_cached(
             "SELECT appid, secret, login_duration, session_duration, is_default \
              FROM cAppinfo ORDER BY appid",
         )?
         .query_map([], |row| {
+            let appid = text(row, 0)?;
+            let secret = keys.open(&text(row, 1)?, Place::AppSecret(&appid));
             Ok(App {
-                appid: text(row, 0)?.into(),
-                secret: text(row, 1)?.into(),
+                appid: appid.into(),
+                secret: secret.map_err(unopened)?,
                 lifetime: Lifetime { login_days: row.get(2)?, idle_seconds: row.get(3)? },
                 is_default: row.get(4)?,
             })
@@ -240,7 +265,7 @@ pub fn apps(connection: &Connection) -> rusqlite::Result<Vec<App>> {
 }
 
 /// Adds an app or replaces the one with its appid.
-pub fn put_app(connection: &Connection, app: &App) -> rusqlite::Result<()> {
+pub fn put_app(connection: &Connection, keys: &Keys, app: &App) -> rusqlite::Result<()> {
     if app.is_default {
         connection.execute("UPDATE cAppinfo SET is_default = 0", [])?;
     }
@@ -251,7 +276,7 @@ pub fn put_app(connection: &Connection, app: &App) -> rusqlite::Result<()> {
          session_duration = excluded.session_duration, is_default = excluded.is_default",
         params![
             app.appid.as_str(),
-            app.secret.expose_secret(),
+            keys.seal(app.secret.expose_secret(), Place::AppSecret(app.appid.as_str())),
             app.lifetime.login_days,
             app.lifetime.idle_seconds,
             app.is_default,

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::secrets::file::FileError;
+
 /// The schema, step by step; `PRAGMA user_version` counts the steps taken.
 const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_init.sql")];
 
@@ -21,6 +23,18 @@ pub enum OpenError {
     File { path: PathBuf, source: std::io::Error },
     #[error("cannot use the database `{}`: {problem}", path.display())]
     Database { path: PathBuf, problem: String },
+    #[error(transparent)]
+    KeyFile(#[from] FileError),
+    #[error(
+        "the key file `{}` is missing: the secrets in the database `{}` are encrypted under its key {key}; put it back, or name a file with that key in `secrets.key_file`",
+        key_file.display(), path.display()
+    )]
+    NoKeyFile { path: PathBuf, key_file: PathBuf, key: String },
+    #[error(
+        "the secrets in the database `{}` are encrypted under the key {key}, which {origin} does not have",
+        path.display()
+    )]
+    OtherKeys { path: PathBuf, key: String, origin: String },
     #[error(
         "the database `{}` was written by a newer mina-auth (schema {found}, this one knows {}); install that version or restore a backup",
         path.display(), MIGRATIONS.len()
@@ -47,7 +61,7 @@ pub fn connect_to_read(path: &Path) -> Result<Connection, OpenError> {
 }
 
 // SQLite's errors say the same again as their own cause.
-fn unusable(path: &Path, error: &rusqlite::Error) -> OpenError {
+pub fn unusable(path: &Path, error: &rusqlite::Error) -> OpenError {
     OpenError::Database { path: path.into(), problem: error.to_string() }
 }
 

@@ -13,14 +13,21 @@ mod mariadb;
 mod migration;
 mod nodes;
 mod php;
+mod secrets;
 
 use mariadb::{Database, Mariadb};
 
 const APP: &str = "wx0123456789abcdef";
 
+fn keys() -> Keys {
+    let key = "0000000000000000000000000000000000000000000000000000000000000000";
+    Keys::new(vec![key.parse().expect("it is a key")], "`secrets.keys`")
+}
+
 fn settings(url: &str) -> Settings {
     Settings {
         url: url.parse().expect("it is a URL"),
+        keys: keys(),
         time_zone: None,
         legacy_appid: None,
         shared_with_php: false,

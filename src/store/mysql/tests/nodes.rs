@@ -149,6 +149,10 @@ impl Store for Pausing {
         self.inner.put_app(app).await
     }
 
+    async fn reseal(&self, after: &str) -> Result<Resealed, StoreError> {
+        self.inner.reseal(after).await
+    }
+
     async fn remove_app(&self, appid: &AppId) -> Result<bool, StoreError> {
         self.inner.remove_app(appid).await
     }
