@@ -96,8 +96,9 @@ pub fn start_warnings() {
         .with_max_level(LevelFilter::WARN)
         .with_writer(stderr)
         .with_target(false)
+        .with_level(false)
         .without_time()
-        .with_ansi(stderr().is_terminal());
+        .with_ansi(false);
     // A second start in one process is a test's.
     let _ = builder.try_init();
 }

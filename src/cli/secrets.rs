@@ -42,7 +42,7 @@ fn rotate(config: &Config) -> Result<()> {
         }
         Ok(changed)
     })?;
-    say!("{changed} secrets were encrypted under the first key; the others were already")?;
+    say!("{changed} secret(s) encrypted anew; the others were under the first key already")?;
     eprintln!(
         "the other keys may go from `secrets.keys` or `secrets.key_file`, once every server runs \
          with the first one; keep them as long as backups from before"

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 
+use crate::at_rest::ONE;
 use crate::support::program::{Program, mina_auth};
 use crate::support::{
     APP, OTHER_APP, OTHER_SECRET, SECRET, Server, Setup, Simulator, refusing_address,
@@ -76,6 +77,18 @@ fn an_app_that_cannot_be_one_is_named() {
          {{ appid = \"{OTHER_APP}\", secret = \"b\", default = true }}"
     );
     assert_refused(&apps(&defaults), &["default", "more than one"]);
+}
+
+#[test]
+fn keys_that_cannot_be_used_are_named_and_not_shown() {
+    assert_refused("secrets.keys = [\"no key\"]", &["secrets.keys[0]", "64 hex digits"]);
+    assert_refused("secrets.key_file = \"absent\"", &["secrets.key_file", "`absent`"]);
+    let both = format!("secrets.keys = \"{ONE}\"\nsecrets.key_file = \"absent\"");
+    assert_refused(&both, &["secrets.key_file", "`secrets.keys`", "not both"]);
+    let mistyped = format!("{ONE}1");
+    let setup = Setup::new(refusing_address()).with(&format!("secrets.keys = \"{mistyped}\""));
+    let line = setup.run(&["serve"]).failed_in_one_line();
+    assert!(!line.contains(ONE), "{line}");
 }
 
 #[test]

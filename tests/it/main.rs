@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test, and says where")]
 
 mod apps;
+mod at_rest;
 mod bad_config;
 mod cli;
 mod conformance;

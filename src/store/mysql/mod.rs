@@ -140,12 +140,6 @@ impl Mysql {
     ///
     /// [`OpenError`] says what is wrong and what would be right.
     pub async fn open(settings: &Settings, create: bool) -> Result<Self, OpenError> {
-        if settings.serves && settings.keys.writes().is_none() {
-            tracing::warn!(
-                "AppSecrets and session_keys are stored plain: set `secrets.keys` or \
-                 `secrets.key_file`"
-            );
-        }
         let pool = pool(settings)?;
         let mut connection = connect(&pool, settings).await?;
         if !create {
@@ -168,6 +162,12 @@ impl Mysql {
             user_info_length,
             legacy_appid: RwLock::new(remembered.legacy_appid),
         };
+        if settings.serves && settings.keys.writes().is_none() {
+            tracing::warn!(
+                "AppSecrets and session_keys are stored plain: set `secrets.keys` or \
+                 `secrets.key_file`"
+            );
+        }
         let inner = Arc::new(Inner { pool, context });
         let (logins, queue) = mpsc::unbounded_channel();
         tokio::spawn(sign_in::write_logins(Arc::clone(&inner), queue));

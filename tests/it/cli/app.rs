@@ -28,7 +28,10 @@ fn log_in(server: &Server, simulator: &Simulator, app: &str) -> Answer {
 fn an_app_is_added_from_standard_input_or_a_file() {
     let setup = bare(refusing_address());
     let added = setup.run_with(&["app", "add", APP], SECRET).succeeded();
-    assert_eq!(added.stderr, format!("added {APP}\n"));
+    // Nothing was there yet: a key is made, and the operator is told.
+    let (first, second) = added.stderr.split_once('\n').unwrap();
+    assert!(first.contains("a new key file") && first.contains("mina-auth.db.key"), "{first}");
+    assert_eq!(second, format!("added {APP}\n"));
     let file = setup.path("secret.txt");
     fs::write(&file, OTHER_SECRET).unwrap();
     let file = file.to_str().unwrap();
@@ -55,6 +58,7 @@ fn spaces_around_an_appid_and_a_secret_are_typing_errors() {
 #[test]
 fn an_appid_that_is_none_of_wechats_is_warned_of_and_taken() {
     let setup = bare(refusing_address());
+    setup.run(&["migrate"]).succeeded();
     for odd in ["wx123", "gh_0123456789abcdef", "wx0123456789ABCDEF"] {
         let added = setup.run_with(&["app", "add", odd], SECRET).succeeded();
         assert!(added.stderr.starts_with(&format!("warning: `{odd}`")), "{added:?}");
@@ -83,6 +87,7 @@ fn a_secret_is_never_printed_back() {
 #[test]
 fn what_cannot_be_an_app_is_refused() {
     let setup = bare(refusing_address());
+    setup.run(&["migrate"]).succeeded();
     let line = setup.run_with(&["app", "add", APP], " \n").failed_in_one_line();
     assert!(line.contains("the secret is empty"), "{line}");
     let line = setup.run_with(&["app", "add", " "], SECRET).failed_in_one_line();

@@ -22,7 +22,12 @@ fn right_appids_and_secrets_are_said_to_be_right() {
         let expected = format!("ok    {appid}: WeChat accepts the appid and the secret");
         assert_eq!(verdict(&checked, appid), expected);
     }
-    assert!(checked.stdout.contains("sqlite:mina-auth.db can be used"), "{checked:?}");
+    for line in [
+        "ok    the store sqlite:mina-auth.db can be used",
+        "ok    AppSecrets and session_keys are encrypted",
+    ] {
+        assert!(checked.stdout.lines().any(|other| other == line), "{checked:?}");
+    }
 }
 
 #[test]

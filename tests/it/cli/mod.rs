@@ -4,6 +4,7 @@ mod app;
 mod check;
 mod session;
 
+use crate::at_rest::{ONE, TWO};
 use crate::support::program::{Program, mina_auth};
 use crate::support::{SECRET, Setup, refusing_address};
 
@@ -17,6 +18,7 @@ fn wrong_usage_and_failure_have_codes_of_their_own() {
         &["app", "add"],
         &["session", "show"],
         &["session", "revoke"],
+        &["secrets"],
         &["session", "revoke", "--openid", "a", "--id", "b"],
         &["simulate", "--app", "no-secret"],
         &["completions", "punch-cards"],
@@ -53,9 +55,13 @@ fn the_default_configuration_is_a_configuration() {
 
 #[test]
 fn the_settings_in_force_are_shown_without_secrets() {
-    let setup = Setup::new(refusing_address()).with("admin.token = \"a-token-of-the-admin\"");
+    let setup = Setup::new(refusing_address()).with(&format!(
+        "admin.token = \"a-token-of-the-admin\"\nsecrets.keys = [\"{ONE}\", \"{TWO}\"]"
+    ));
     let shown = setup.run(&["config", "show"]).succeeded().stdout;
-    assert!(!shown.contains(SECRET) && !shown.contains("a-token-of-the-admin"), "{shown}");
+    for secret in [SECRET, "a-token-of-the-admin", ONE, TWO] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
     let shown: toml::Table = shown.parse().unwrap();
     assert_eq!(shown["storage"]["url"].as_str(), Some("sqlite:mina-auth.db"));
     assert_eq!(shown["wechat"]["timeout"].as_str(), Some("5s"));

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::mariadb::{Database, Mariadb};
 use crate::support::{APP, SECRET, Server, Setup, Simulator, refusing_address};
 
+mod at_rest;
 mod import;
 mod nodes;
 
