@@ -1,6 +1,7 @@
 // Stores with any number of sessions, written past the server: a login each would take hours.
 
-import { closeSync, mkdtempSync, openSync, readSync, statSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import { closeSync, mkdtempSync, openSync, readSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { SESSION_BYTES } from './client.mjs';
@@ -8,41 +9,67 @@ import { run } from './processes.mjs';
 import { APP, configure, profile } from './servers.mjs';
 
 const FILL_LIMIT_SECONDS = 900;
+const LINES_AT_ONCE = 10_000;
 
 /** Makes a SQLite store of `count` sessions, and a file of their ids and skeys, a line each. */
 export async function fillStore(binary, dir, count) {
   const prefix = mkdtempSync(join(dir, 'store-'));
-  const database = join(prefix, 'mina-auth.db'), sessions = join(prefix, 'sessions');
+  const database = join(prefix, 'mina-auth.db'), sessions = join(prefix, 'sessions'), rows = join(prefix, 'rows');
   const storage = `sqlite:${database}`;
-  await run(binary, ['migrate', '--config', configure(dir, { storage })], { cwd: dir });
+  const config = configure(dir, { storage });
+  await run(binary, ['migrate', '--config', config], { cwd: dir });
+  writeSessions(sessions, rows, count);
   const [before, after] = profile('OPENID').split('OPENID');
   await run('sqlite3', ['-bail', database], {
     seconds: FILL_LIMIT_SECONDS,
     input: `
 PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000;
+CREATE TEMP TABLE row (uuid, skey);
+.mode csv
+.import ${rows} row
 BEGIN;
-WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${count})
 INSERT INTO mina_user (appid, open_id, session_key, user_info)
-SELECT '${APP}', open_id, 'a2tra2tra2tra2tra2tr', '${before}' || open_id || '${after}'
-FROM (SELECT 'o' || substr(hex(randomblob(14)), 1, 27) AS open_id FROM n);
+SELECT '${APP}', open_id, 'a2tra2tra2tra2tra2traw==', '${before}' || open_id || '${after}'
+FROM (SELECT 'o' || substr(hex(randomblob(14)), 1, 27) AS open_id FROM row);
 -- The last visit was within the last day, so that the next check has one to write.
 INSERT INTO mina_visit (login, time)
 SELECT id, unixepoch() - abs(random() % 86400) FROM mina_user;
--- In their order, as a random one would take hours.
 INSERT INTO mina_session (uuid, skey, create_time, user, login)
-SELECT lower(hex(randomblob(16))) AS uuid, lower(hex(randomblob(16))), unixepoch() - 86400, id, id
-FROM mina_user ORDER BY uuid;
+SELECT uuid, skey, unixepoch() - 86400, rowid, rowid FROM row ORDER BY rowid;
 COMMIT;
 PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-.output ${sessions}
-SELECT uuid || skey FROM mina_session;
 `,
   });
+  // The session_keys were written plain, and are encrypted as those of logins are. Pages that were
+  // split for it are put together again, as logins would have filled them.
+  await run(binary, ['secrets', 'rotate', '--config', config], { cwd: dir, seconds: FILL_LIMIT_SECONDS });
+  await run('sqlite3', ['-bail', database, 'VACUUM'], { seconds: FILL_LIMIT_SECONDS });
+  rmSync(rows);
   // What the system has yet to write would be written while something is measured.
   await run('sync', [database, sessions], { seconds: 300 });
   const { size } = statSync(sessions);
   if (size !== count * SESSION_BYTES) throw new Error(`the store has ${size / SESSION_BYTES} sessions, not ${count}`);
   return { storage, database, sessions, count };
+}
+
+/**
+ * Writes ids with skeys, and ids with the hashes of skeys that a store has. The ids are in their
+ * order, as rows in a random one would take hours.
+ */
+function writeSessions(sessions, rows, count) {
+  const files = [sessions, rows].map((path) => openSync(path, 'w'));
+  for (let first = 0; first < count; first += LINES_AT_ONCE) {
+    const lines = [[], []];
+    for (let at = first; at < Math.min(first + LINES_AT_ONCE, count); at++) {
+      const start = Math.floor((at + Math.random()) * 2 ** 32 / count).toString(16).padStart(8, '0');
+      const id = start + randomBytes(12).toString('hex');
+      const skey = randomBytes(16).toString('hex');
+      lines[0].push(`${id}${skey}\n`);
+      lines[1].push(`${id},sha256:${createHash('sha256').update(skey).digest('base64url')}\n`);
+    }
+    files.forEach((file, which) => writeSync(file, lines[which].join('')));
+  }
+  files.forEach((file) => closeSync(file));
 }
 
 /** The id and skey of a store's first session, one after the other. */
