@@ -12,7 +12,7 @@ use crate::session::{
 
 mod secrets;
 
-pub(crate) use secrets::{a_reseal_overwrites_no_login, reseal, secrets_move_to_the_first_key};
+pub(crate) use secrets::{a_reseal_ends_and_loses_nothing, reseal, secrets_move_to_the_first_key};
 
 const APP: &str = "wx0123456789abcdef";
 const OTHER_APP: &str = "wxfedcba9876543210";
@@ -55,7 +55,7 @@ macro_rules! store_tests {
             an_import_is_the_same_twice,
             an_import_never_overwrites_a_newer_login,
             an_import_does_not_bring_back_what_was_ended,
-            a_reseal_overwrites_no_login,
+            a_reseal_ends_and_loses_nothing,
         }
     };
     ($open:expr => $($case:ident,)+) => {

@@ -24,21 +24,28 @@ async fn session_keys(store: &dyn Store, id: &str) -> [Option<String>; 2] {
         .map(|key| key.map(|key| key.expose_secret().to_owned()))
 }
 
-pub(crate) async fn a_reseal_overwrites_no_login(store: Arc<dyn Store>) {
-    const USERS: usize = 600;
-    let log_in = |n: usize, key: &str| {
-        let login = Login { session_key: key.into(), ..login(&format!("o{n}"), 1) };
-        let store = Arc::clone(&store);
-        async move { sign_in(&*store, login).await }
-    };
-    futures_util::future::join_all((0..USERS).map(|n| log_in(n, "k1"))).await;
-    let logins = futures_util::future::join_all((0..USERS).map(|n| log_in(n, "k2")));
-    tokio::join!(logins, reseal(&*store), reseal(&*store));
-    assert_eq!(reseal(&*store).await, 0, "nothing is left to do");
+/// Enough users for more than one slice.
+const USERS: usize = 600;
+
+/// Logs all users in at once.
+async fn log_in(store: &dyn Store, session_key: &str, now: i64) {
+    let login = |n| Login { session_key: session_key.into(), ..login(&format!("o{n}"), now) };
+    futures_util::future::join_all((0..USERS).map(|n| sign_in(store, login(n)))).await;
+}
+
+async fn assert_session_keys(store: &dyn Store, newest_first: [&str; 2]) {
     for n in 0..USERS {
-        let keys = session_keys(&*store, &format!("id-o{n}-1")).await;
-        assert_eq!(keys, ["k2", "k1"].map(|key| Some(key.to_owned())), "{n}");
+        let keys = session_keys(store, &format!("id-o{n}-1")).await;
+        assert_eq!(keys, newest_first.map(|key| Some(key.to_owned())), "{n}");
     }
+}
+
+pub(crate) async fn a_reseal_ends_and_loses_nothing(store: Arc<dyn Store>) {
+    log_in(&*store, "k1", 1).await;
+    log_in(&*store, "k2", 2).await;
+    reseal(&*store).await;
+    assert_eq!(reseal(&*store).await, 0, "nothing is left to do");
+    assert_session_keys(&*store, ["k2", "k1"]).await;
 }
 
 /// For the stores that another program can look into; `open` opens the same database with keys,
@@ -56,23 +63,21 @@ pub(crate) async fn secrets_move_to_the_first_key(
     for appid in [APP, OTHER_APP] {
         store.put_app(&app(appid)).await.expect("the app is written");
     }
-    for (key, now) in [("k1", 1), ("k2", 2)] {
-        let login = |n| Login { session_key: key.into(), ..login(&format!("o{n}"), now) };
-        futures_util::future::join_all((0..600).map(|n| sign_in(&*store, login(n)))).await;
-    }
+    log_in(&*store, "k1", 1).await;
+    log_in(&*store, "k2", 2).await;
     drop(store);
     let refused = open(&[TWO]).await.err().expect("the key in use is missing");
     assert!(refused.contains("`secrets.keys` does not have"), "{refused}");
     let store = open(&[TWO, ONE]).await.expect("it opens");
-    assert_eq!(session_keys(&*store, "id-o0-1").await[1].as_deref(), Some("k1"));
-    assert_eq!(reseal(&*store).await, 2 + 2 * 600);
-    assert_eq!(reseal(&*store).await, 0);
+    assert_session_keys(&*store, ["k2", "k1"]).await;
+    // Logins go on meanwhile, and none of them is overwritten.
+    let (changed, ()) = tokio::join!(reseal(&*store), log_in(&*store, "k3", 3));
+    assert!(changed >= 2, "{changed}");
+    assert_eq!(reseal(&*store).await, 0, "nothing is left to do");
+    assert_session_keys(&*store, ["k3", "k2"]).await;
     drop(store);
     let store = open(&[TWO]).await.expect("the old key may go");
-    for n in 0..600 {
-        let keys = session_keys(&*store, &format!("id-o{n}-1")).await;
-        assert_eq!(keys, ["k2", "k1"].map(|key| Some(key.to_owned())), "{n}");
-    }
+    assert_session_keys(&*store, ["k3", "k2"]).await;
     for app in store.apps().await.expect("apps can be read") {
         assert_eq!(app.secret.expose_secret(), "secret");
     }
