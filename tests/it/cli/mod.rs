@@ -34,7 +34,9 @@ fn wrong_usage_and_failure_have_codes_of_their_own() {
 fn without_arguments_the_commands_are_listed() {
     let finished = Program::start(&mut mina_auth(&[])).finish();
     assert_eq!(finished.code, Some(2));
-    for command in ["serve", "dev", "simulate", "app", "session", "migrate", "check", "config"] {
+    for command in
+        ["serve", "dev", "simulate", "app", "session", "migrate", "secrets", "check", "config"]
+    {
         assert!(finished.stderr.contains(&format!("\n  {command} ")), "{command}: {finished:?}");
     }
 }
