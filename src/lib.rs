@@ -14,6 +14,7 @@ pub mod decrypt;
 pub mod http;
 pub mod json;
 pub mod login;
+pub mod open_files;
 pub mod operations;
 pub mod protocol;
 pub mod random;

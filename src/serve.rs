@@ -1,7 +1,6 @@
 //! The composition root: a configuration, bound listeners and a signal to stop make a server.
 
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +12,16 @@ use tracing::{error, info, warn};
 
 use crate::causes::with_causes;
 use crate::clock;
-use crate::config::{Config, Touch};
+use crate::config::{Addresses, Config, Touch};
+use crate::http::address::{self, Address, Bound};
+use crate::http::admin::Admin;
+use crate::http::door::Door;
 use crate::http::health;
-use crate::http::listener::{self, Bound};
+use crate::http::listener::{self, Serving, Terms};
 use crate::http::mina_auth::MinaAuth;
+use crate::http::refusals::Refusals;
+use crate::http::tls::{self, Tls};
+use crate::open_files;
 use crate::operations::{Operations, SessionSettings};
 use crate::session::Lifetime;
 use crate::store::cached::{CacheSettings, Cached};
@@ -37,35 +42,45 @@ const PURGE_PAUSE: Duration = Duration::from_millis(50);
 /// not written yet.
 const PURGE_GRACE: i64 = 3600;
 
-/// The bound sockets of a server.
-#[derive(Debug)]
+/// The files that a server has open besides its connections, generously.
+const OTHER_FILES: u64 = 256;
+
+/// The bound sockets of a server, and their TLS.
 pub struct Listeners {
     public: Vec<Bound>,
-    admin: Vec<TcpListener>,
+    public_tls: Option<Arc<Tls>>,
+    admin: Vec<Bound>,
+    admin_tls: Option<Arc<Tls>>,
 }
 
 impl Listeners {
-    /// Binds every address of the configuration.
+    /// Reads the certificates and binds every address of the configuration.
     ///
     /// # Errors
     ///
-    /// Names the setting and the address that cannot be had.
+    /// Names the setting and the file that cannot be used, or the address that cannot be had.
     pub fn bind(config: &Config) -> Result<Self> {
         let threads = std::thread::available_parallelism().map_or(1, Into::into);
-        let public = config.server.listen.0.iter().map(|address| {
-            listener::bind(*address, threads)
-                .with_context(|| format!("`server.listen`: cannot listen on {address}"))
-        });
-        let admin = config.admin.listen.0.iter().map(|address| {
-            TcpListener::bind(address)
-                .with_context(|| format!("`admin.listen`: cannot listen on {address}"))
-        });
-        Ok(Self { public: public.collect::<Result<_>>()?, admin: admin.collect::<Result<_>>()? })
+        let open = |files: Option<tls::Files>| files.map(Tls::open).transpose();
+        let (public_tls, admin_tls) = (open(config.server_tls()?)?, open(config.admin_tls()?)?);
+        let bind = |setting: &'static str, addresses: &Addresses, threads| {
+            let bound = addresses.0.iter().map(|address| {
+                address::bind(address, threads)
+                    .with_context(|| format!("`{setting}`: cannot listen on {address}"))
+            });
+            bound.collect::<Result<_>>()
+        };
+        Ok(Self {
+            public: bind("server.listen", &config.server.listen, threads)?,
+            public_tls: public_tls.map(Arc::new),
+            admin: bind("admin.listen", &config.admin.listen, 1)?,
+            admin_tls: admin_tls.map(Arc::new),
+        })
     }
 
     /// The addresses of the protocol endpoint.
-    pub fn public_addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.public.iter().map(|bound| bound.address)
+    pub fn public_addresses(&self) -> impl Iterator<Item = &Address> {
+        self.public.iter().map(|bound| &bound.address)
     }
 }
 
@@ -79,31 +94,41 @@ pub async fn serve(
     listeners: Listeners,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
+    raise_open_files(config);
     let operations = Arc::new(operations(config).await?);
     let (stopping, stopped) = watch::channel(false);
+    let Listeners { public, public_tls, admin, admin_tls } = listeners;
+    let (limits, allow) = (&config.limits, config.server.allow.0.clone());
+    let door = Door::new(allow, limits.connections, limits.connections_per_address);
+    let public_terms = terms(config, "protocol", door, public_tls)?;
+    // Monitoring gets in however many connections the public listener has.
+    let door = Door::new(Vec::new(), limits.connections, 0);
+    let admin_terms = terms(config, "admin", door, admin_tls)?;
+    let mut tasks = JoinSet::new();
+    for terms in [&public_terms, &admin_terms] {
+        tasks.spawn(Arc::clone(&terms.refusals).keep_reporting());
+        if let Some(tls) = &terms.tls {
+            tasks.spawn(Arc::clone(tls).follow());
+        }
+    }
+
     let endpoint = Arc::new(MinaAuth {
         operations: Arc::clone(&operations),
         max_body: usize::try_from(config.server.max_body.0)?,
         initdata: config.server.initdata,
         default_lifetime: Lifetime::default(),
+        access_key: config.access_key()?,
+        refusals: Arc::clone(&public_terms.refusals),
     });
-    for address in listeners.public_addresses() {
-        info!(listener = "protocol", %address, "listening");
-    }
+    log_addresses("protocol", &public);
     let drain = config.server.drain_timeout.0;
-    let threads = listener::serve(listeners.public, &endpoint, &config.log, &stopped, drain)?;
-    let mut tasks = JoinSet::new();
-    for socket in listeners.admin {
-        socket.set_nonblocking(true)?;
-        info!(listener = "admin", address = %socket.local_addr()?, "listening");
-        let router = health::router(Arc::clone(&operations), stopped.clone());
-        let socket = tokio::net::TcpListener::from_std(socket)?;
-        tasks.spawn(async move {
-            if let Err(error) = axum::serve(socket, router).await {
-                error!(%error, "the admin listener failed");
-            }
-        });
-    }
+    let threads = listener::serve(public, &endpoint, &public_terms, &config.log, &stopped, drain)?;
+
+    let routes = health::router(Arc::clone(&operations), stopped);
+    let admin_server = Serving::new(Admin::new(routes, config.admin_token()?), admin_terms);
+    log_addresses("admin", &admin);
+    let sockets = admin.into_iter().flat_map(|bound| bound.sockets).collect();
+    tasks.spawn(async move { Arc::new(admin_server).run(sockets).await });
     tasks.spawn(follow_changes(Arc::clone(&operations)));
     tasks.spawn(write_visits(Arc::clone(&operations)));
     tasks.spawn(purge(Arc::clone(&operations)));
@@ -121,6 +146,42 @@ pub async fn serve(
     operations.store().write_all_visits().await.context("last visits could not be written")?;
     info!("stopped");
     Ok(())
+}
+
+fn terms(
+    config: &Config,
+    listener: &'static str,
+    door: Door,
+    tls: Option<Arc<Tls>>,
+) -> Result<Terms> {
+    Ok(Terms {
+        door: Arc::new(door),
+        refusals: Arc::new(Refusals::new(listener)),
+        tls,
+        header_size: usize::try_from(config.limits.header_size.0)?,
+        patience: config.patience(),
+    })
+}
+
+fn log_addresses(listener: &str, bound: &[Bound]) {
+    for Bound { address, .. } in bound {
+        info!(listener, %address, "listening");
+    }
+}
+
+/// Lets the process open all the files that it may, and says so when they are too few.
+fn raise_open_files(config: &Config) {
+    let connections = config.limits.connections;
+    if let Some(files) = open_files::raise()
+        && files < OTHER_FILES + connections as u64
+    {
+        warn!(
+            files,
+            connections,
+            "the process may not open a file for each of `limits.connections`: raise its limit \
+             (LimitNOFILE, ulimit -n)"
+        );
+    }
 }
 
 /// Opens the store, writes the configured apps into it and puts the operations on top.

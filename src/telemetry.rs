@@ -6,11 +6,13 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal as _, Write as _, stderr};
+use std::panic::PanicHookInfo;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+use tracing::error;
 use tracing::level_filters::LevelFilter;
 
 use crate::choices::one_of;
@@ -88,6 +90,15 @@ pub fn start(log: &Log) {
             .with_span_list(false)
             .try_init(),
     };
+    std::panic::set_hook(Box::new(log_panic));
+}
+
+/// Logs where a panic came from, and its message where that is a constant: a message put together
+/// may hold what a client sent.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let location = panic.location().map(ToString::to_string);
+    let message = panic.payload().downcast_ref::<&'static str>().copied();
+    error!(location, message, "a panic: please report it");
 }
 
 /// Has warnings written to stderr, for commands.

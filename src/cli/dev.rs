@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::{block_on, stop_signal};
 use crate::config::{Addresses, Config};
+use crate::http::address::Address;
 use crate::random;
 use crate::serve::{Listeners, serve};
 use crate::session::SessionId;
@@ -42,8 +43,8 @@ pub fn run(args: &Args) -> Result<()> {
     let mut config = Config::defaults()?;
     telemetry::start(&config.log);
     let fresh = args.store.is_none().then(FreshStore::new).transpose()?;
-    config.server.listen = Addresses(vec![args.listen]);
-    config.admin.listen = Addresses(vec![args.admin_listen]);
+    config.server.listen = Addresses(vec![Address::Ip(args.listen)]);
+    config.admin.listen = Addresses(vec![Address::Ip(args.admin_listen)]);
     config.apps = vec![crate::config::ConfiguredApp::of(APPID, SECRET)];
     config.storage.url = match (&args.store, &fresh) {
         (Some(url), _) => url.clone(),
@@ -93,7 +94,7 @@ impl Drop for FreshStore {
     }
 }
 
-fn instructions(server: SocketAddr, simulator: SocketAddr) -> String {
+fn instructions(server: &Address, simulator: SocketAddr) -> String {
     format!(
         r#"mina-auth dev: a session server and a simulated WeChat, on this machine only
 

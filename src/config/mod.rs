@@ -1,5 +1,6 @@
 //! The configuration: the embedded defaults, then a file, then the environment.
 
+mod listeners;
 mod secrets;
 mod values;
 
@@ -18,7 +19,7 @@ use crate::store::{self, StorageUrl, mysql, sqlite};
 use crate::telemetry::Log;
 
 pub use secrets::Secrets;
-pub use values::{Addresses, Hidden, HiddenTexts, Size, Span, Texts};
+pub use values::{Addresses, Hidden, HiddenTexts, Networks, Size, Span, Texts};
 
 /// The reference of all settings, and their defaults.
 pub const DEFAULTS: &str = include_str!("../../config.default.toml");
@@ -35,6 +36,7 @@ pub struct Config {
     pub apps: Vec<ConfiguredApp>,
     pub sessions: Sessions,
     pub cache: Cache,
+    pub limits: Limits,
     pub admin: Admin,
     pub log: Log,
 }
@@ -46,6 +48,13 @@ pub struct Server {
     pub max_body: Size,
     pub initdata: bool,
     pub drain_timeout: Span,
+    pub allow: Networks,
+    pub access_key: Hidden,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_key_file: Option<PathBuf>,
+    pub tls_cert: PathBuf,
+    pub tls_key: PathBuf,
+    pub tls_client_ca: PathBuf,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -128,11 +137,25 @@ pub struct Cache {
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
+pub struct Limits {
+    pub header_size: Size,
+    pub header_timeout: Span,
+    pub body_timeout: Span,
+    pub idle_timeout: Span,
+    pub connections: usize,
+    pub connections_per_address: usize,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Admin {
     pub listen: Addresses,
     pub token: Hidden,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
+    pub tls_cert: PathBuf,
+    pub tls_key: PathBuf,
+    pub tls_client_ca: PathBuf,
 }
 
 /// A configuration that cannot be used: which setting, and what would be right.
@@ -204,13 +227,7 @@ impl Config {
         self.wechat_base_urls()?;
         self.proxy()?;
         self.store()?;
-        let exposed = self.admin.listen.0.iter().find(|address| !address.ip().is_loopback());
-        if let Some(address) = exposed
-            && self.admin_token()?.expose_secret().is_empty()
-        {
-            let problem = format!("{address} is not a loopback address; set `admin.token` as well");
-            return Err(ConfigError::setting("admin.listen", problem));
-        }
+        self.check_listeners()?;
         for (at, app) in self.apps.iter().enumerate() {
             if app.appid.trim().is_empty() {
                 return Err(ConfigError::setting(format!("apps[{at}].appid"), "is empty"));
@@ -322,18 +339,6 @@ impl Config {
     pub fn proxy(&self) -> Result<Option<reqwest::Url>, ConfigError> {
         let proxy = Some(self.wechat.proxy.as_str()).filter(|proxy| !proxy.is_empty());
         proxy.map(|proxy| http_url("wechat.proxy", proxy)).transpose()
-    }
-
-    /// The token of the admin listener; empty when there is none.
-    ///
-    /// # Errors
-    ///
-    /// When `admin.token_file` cannot be read.
-    pub fn admin_token(&self) -> Result<SecretString, ConfigError> {
-        match &self.admin.token_file {
-            Some(file) => read_secret("admin.token_file", file),
-            None => Ok(self.admin.token.0.clone()),
-        }
     }
 }
 

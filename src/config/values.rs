@@ -1,28 +1,58 @@
 //! What the values of settings look like, and how they are written.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::http::address::Address;
 
 /// What is shown in a secret's place.
 const NOT_SHOWN: &str = "[set, not shown]";
 
 /// One or more addresses: a text (several parted by commas) or a list of texts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Addresses(pub Vec<SocketAddr>);
+pub struct Addresses(pub Vec<Address>);
 
 impl<'de> Deserialize<'de> for Addresses {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let parse = |text: &String| {
-            text.parse().map_err(|_| {
-                let expected = "expected an IP address and port such as 127.0.0.1:8080";
-                serde::de::Error::custom(format!("`{text}`: {expected}"))
-            })
-        };
-        Texts::deserialize(deserializer)?.0.iter().map(parse).collect::<Result<_, _>>().map(Self)
+        parse_each(deserializer, str::parse).map(Self)
     }
+}
+
+/// Any number of networks, written as addresses are. An address is the network of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Networks(pub Vec<IpNet>);
+
+impl<'de> Deserialize<'de> for Networks {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let parse = |text: &str| {
+            let address = || text.parse().map(|address: IpAddr| address.to_canonical().into());
+            let expected = "expected a network such as 10.0.0.0/8 or an IP address";
+            text.parse().or_else(|_| address()).map_err(|_| expected)
+        };
+        parse_each(deserializer, parse).map(Self)
+    }
+}
+
+impl Serialize for Networks {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(IpNet::to_string))
+    }
+}
+
+/// Reads texts as [`Texts`] does, and parses each; `parse` says what would be right.
+fn parse_each<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    parse: impl Fn(&str) -> Result<T, &'static str>,
+) -> Result<Vec<T>, D::Error> {
+    let texts = Texts::deserialize(deserializer)?;
+    let parse = |text: &String| {
+        parse(text).map_err(|expected| serde::de::Error::custom(format!("`{text}`: {expected}")))
+    };
+    texts.0.iter().map(parse).collect()
 }
 
 /// One text, several parted by commas, or a list of texts.

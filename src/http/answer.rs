@@ -40,6 +40,12 @@ impl Answer {
     }
 }
 
+impl From<&'static str> for Answer {
+    fn from(text: &'static str) -> Self {
+        Self::text(text)
+    }
+}
+
 impl Body for Answer {
     type Data = Text;
     type Error = Infallible;

@@ -1,29 +1,72 @@
-//! The open connections of a listener thread: closes the idle ones, and all of them at the end.
+//! The open connections of a listener thread: closes those that take too long, and all of them at
+//! the end.
 //!
 //! Timers per request and a channel per connection would do the same, and cost more than looking
-//! a session up. Here a request notes the number of the current tick, and a sweep every few
-//! seconds finds the connections that have noted none for long.
+//! a session up. Here a connection notes what it waits for and the number of the current tick,
+//! and a sweep every second finds those that have waited for too long.
 
 use std::collections::HashMap;
+use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1::Connection;
+use hyper::service::HttpService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
-use super::answer::Answer;
+use super::door::Pass;
 
 /// How often the connections are looked through.
-const TICK: Duration = Duration::from_secs(5);
+pub const TICK: Duration = Duration::from_secs(1);
 
-/// After how many ticks without a request a connection is closed: 90 seconds. It is longer than
-/// the pools of the server SDKs keep theirs, since a request that meets a closing connection
-/// fails; and longer than any request takes.
-const IDLE_TICKS: u64 = 18;
+/// How long a connection may wait for its client, in ticks.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    head: u64,
+    body: u64,
+    idle: u64,
+}
+
+impl Patience {
+    /// So long for a head or a TLS handshake, for a whole body, and for the next request.
+    #[must_use]
+    pub fn new(head: Duration, body: Duration, idle: Duration) -> Self {
+        let ticks = |span: Duration| span.as_secs() + u64::from(span.subsec_nanos() > 0);
+        Self { head: ticks(head), body: ticks(body), idle: ticks(idle) }
+    }
+
+    /// How long this may last; `None` is for ever.
+    fn with(self, phase: Phase) -> Option<u64> {
+        match phase {
+            Phase::Idle => Some(self.idle),
+            Phase::Head => Some(self.head),
+            Phase::Body => Some(self.body),
+            Phase::Answering => None,
+        }
+    }
+}
+
+/// What a connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The next request, or for the client to take the answer to the last one.
+    Idle = 0,
+    /// The rest of a request's head, or of the TLS handshake.
+    Head = 1,
+    /// The rest of a request's body.
+    Body = 2,
+    /// The server itself.
+    Answering = 3,
+}
+
+/// How many bits of a connection's state hold the phase; the others hold the tick when it began.
+const PHASE_BITS: u32 = 2;
 
 /// The open connections.
 #[derive(Debug, Default)]
@@ -39,7 +82,7 @@ pub struct Connections {
 struct State {
     order: AtomicU8,
     waker: AtomicWaker,
-    last_tick: AtomicU64,
+    phase: AtomicU64,
 }
 
 const GO_ON: u8 = 0;
@@ -53,23 +96,25 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a new connection in.
+    /// Takes a new connection in, which is idle.
     #[must_use]
-    pub fn enter(self: &Arc<Self>) -> Ticket {
+    pub fn enter(self: &Arc<Self>, pass: Pass) -> Ticket {
         let number = self.accepted.fetch_add(1, Ordering::Relaxed);
         let state = Arc::new(State::default());
-        state.last_tick.store(self.tick.load(Ordering::Relaxed), Ordering::Relaxed);
         self.open().insert(number, Arc::clone(&state));
-        Ticket { connections: Arc::clone(self), number, state }
+        let ticket = Ticket { connections: Arc::clone(self), number, state, _pass: pass };
+        ticket.activity().begin(Phase::Idle);
+        ticket
     }
 
-    /// Closes connections that are idle for too long, for as long as it is polled.
-    pub async fn sweep(&self) {
+    /// Closes connections that wait for too long, for as long as it is polled.
+    pub async fn sweep(&self, patience: Patience) {
         loop {
             tokio::time::sleep(TICK).await;
             let tick = self.tick.fetch_add(1, Ordering::Relaxed) + 1;
             for state in self.open().values() {
-                if tick - state.last_tick.load(Ordering::Relaxed) > IDLE_TICKS {
+                let (phase, since) = state.phase();
+                if patience.with(phase).is_some_and(|limit| tick - since > limit) {
                     state.give(CUT);
                 }
             }
@@ -95,6 +140,18 @@ impl State {
         self.order.store(order, Ordering::Release);
         self.waker.wake();
     }
+
+    /// The phase, and the tick when it began.
+    fn phase(&self) -> (Phase, u64) {
+        let state = self.phase.load(Ordering::Relaxed);
+        let phase = match state & ((1 << PHASE_BITS) - 1) {
+            0 => Phase::Idle,
+            1 => Phase::Head,
+            2 => Phase::Body,
+            _ => Phase::Answering,
+        };
+        (phase, state >> PHASE_BITS)
+    }
 }
 
 /// A connection's place among the open ones, which it leaves when dropped.
@@ -103,13 +160,31 @@ pub struct Ticket {
     connections: Arc<Connections>,
     number: u64,
     state: Arc<State>,
+    _pass: Pass,
 }
 
 impl Ticket {
-    /// Something that notes when a request comes in.
+    /// Something that notes what the connection waits for.
     #[must_use]
     pub fn activity(&self) -> Activity {
         Activity { connections: Arc::clone(&self.connections), state: Arc::clone(&self.state) }
+    }
+
+    /// Waits for a TLS handshake; `None` when the connection is to close instead.
+    pub async fn handshake<F: Future>(&self, handshake: F) -> Option<F::Output> {
+        let activity = self.activity();
+        activity.begin(Phase::Head);
+        let mut handshake = std::pin::pin!(handshake);
+        let done = std::future::poll_fn(|cx| {
+            self.state.waker.register(cx.waker());
+            match self.state.order.load(Ordering::Acquire) {
+                GO_ON => handshake.as_mut().poll(cx).map(Some),
+                _ => Poll::Ready(None),
+            }
+        });
+        let done = done.await;
+        activity.begin(Phase::Idle);
+        done
     }
 }
 
@@ -123,18 +198,65 @@ impl Drop for Ticket {
     }
 }
 
-/// Notes that a connection is in use.
-#[derive(Debug)]
+/// Notes what a connection waits for.
+#[derive(Debug, Clone)]
 pub struct Activity {
     connections: Arc<Connections>,
     state: Arc<State>,
 }
 
 impl Activity {
-    /// Notes that a request has come in.
-    pub fn note(&self) {
+    /// Notes that a phase begins.
+    pub fn begin(&self, phase: Phase) {
         let tick = self.connections.tick.load(Ordering::Relaxed);
-        self.state.last_tick.store(tick, Ordering::Relaxed);
+        self.state.phase.store(tick << PHASE_BITS | phase as u64, Ordering::Relaxed);
+    }
+
+    /// Notes that bytes came: the first of a request begin its head.
+    fn hear(&self) {
+        if self.state.phase().0 == Phase::Idle {
+            self.begin(Phase::Head);
+        }
+    }
+}
+
+/// A stream that notes when bytes come.
+#[derive(Debug)]
+pub struct Heard<S> {
+    pub stream: S,
+    pub activity: Activity,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            self.activity.hear();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -142,7 +264,7 @@ impl Activity {
 #[derive(Debug)]
 pub struct Watched<I, S>
 where
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = Answer>,
+    S: HttpService<Incoming>,
 {
     pub connection: Connection<I, S>,
     pub ticket: Ticket,
@@ -151,8 +273,10 @@ where
 impl<I, S> Future for Watched<I, S>
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin,
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = Answer> + Unpin,
+    S: HttpService<Incoming> + Unpin,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::ResBody: 'static,
+    <S::ResBody as Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     type Output = ();
 

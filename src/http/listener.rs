@@ -1,61 +1,69 @@
-//! The public listener: one thread per core, each with a runtime and a socket of its own.
+//! Serves connections: accepts them, lets them in, and has their requests answered.
 //!
-//! The kernel spreads connections over sockets that share a port (`SO_REUSEPORT`). A connection
-//! stays on its thread, so that nothing about it ever moves between cores.
+//! The public listener has one thread per core, each with a runtime and a socket of its own. The
+//! kernel spreads connections over sockets that share a port (`SO_REUSEPORT`). A connection stays
+//! on its thread, so that nothing about it ever moves between cores.
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tracing::{error, warn};
 
-use super::connections::{Connections, Watched};
-use super::mina_auth::MinaAuth;
+use super::address::{Bound, Listening, Peer, SocketFile};
+use super::connections::{Activity, Connections, Heard, Patience, Phase, Ticket, Watched};
+use super::door::Door;
+use super::mina_auth::{MinaAuth, Public};
+use super::refusals::Refusals;
+use super::tls::Tls;
 use crate::telemetry::{Log, RequestLog};
 
 /// How long to wait when the process has no file descriptor for a new connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-const BACKLOG: i32 = 4096;
+/// The content type of all that is not the protocol.
+pub const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// An address of the public listener, bound but not yet served.
-#[derive(Debug)]
-pub struct Bound {
-    pub address: SocketAddr,
-    /// One for each thread.
-    sockets: Vec<TcpListener>,
+/// What answers the requests of a listener.
+pub trait Handler: Send + Sync + 'static {
+    type Body: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + From<&'static str>
+        + Send
+        + 'static;
+
+    /// Answers a request whose head is there. What it waits for it tells `activity`; at first that
+    /// is the body.
+    fn answer(
+        &self,
+        peer: Peer,
+        activity: &Activity,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
-/// Binds an address, once for each thread. Port 0 takes a free port.
-///
-/// # Errors
-///
-/// When the address cannot be had, also because another server has it.
-pub fn bind(address: SocketAddr, threads: usize) -> io::Result<Bound> {
-    // Sockets with SO_REUSEPORT would bind silently beside those of another server; this one
-    // would not.
-    let address = TcpListener::bind(address)?.local_addr()?;
-    let sockets = (0..threads).map(|_| bind_shared(address)).collect::<io::Result<_>>()?;
-    Ok(Bound { address, sockets })
-}
-
-fn bind_shared(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+/// How a listener takes connections.
+#[derive(Clone)]
+pub struct Terms {
+    pub door: Arc<Door>,
+    pub refusals: Arc<Refusals>,
+    /// TLS, on all but Unix sockets.
+    pub tls: Option<Arc<Tls>>,
+    /// `limits.header_size`, bytes.
+    pub header_size: usize,
+    pub patience: Patience,
 }
 
 /// Serves the protocol on these addresses until `stop` says so, then lets open requests finish.
@@ -67,6 +75,7 @@ fn bind_shared(address: SocketAddr) -> io::Result<TcpListener> {
 pub fn serve(
     bound: Vec<Bound>,
     endpoint: &Arc<MinaAuth>,
+    terms: &Terms,
     log: &Log,
     stop: &watch::Receiver<bool>,
     drain: Duration,
@@ -76,54 +85,86 @@ pub fn serve(
     (0..threads)
         .map(|number| {
             let sockets: Vec<_> = addresses.iter_mut().filter_map(Iterator::next).collect();
-            let (endpoint, stop) = (Arc::clone(endpoint), stop.clone());
-            let log = Arc::new(RequestLog::new(log));
+            let public = Public { endpoint: Arc::clone(endpoint), log: RequestLog::new(log) };
+            let serving = Arc::new(Serving::new(public, terms.clone()));
+            let stop = stop.clone();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             std::thread::Builder::new().name(format!("listener-{number}")).spawn(move || {
-                let serving = Serving { endpoint, log, stop, drain, open: Arc::default() };
-                runtime.block_on(serving.run(sockets));
-                serving.log.flush();
+                runtime.block_on(serving.run_until(sockets, stop, drain));
+                serving.handler.log.flush();
             })
         })
         .collect()
 }
 
-/// What a listener thread serves with.
-struct Serving {
-    endpoint: Arc<MinaAuth>,
-    log: Arc<RequestLog>,
-    stop: watch::Receiver<bool>,
-    drain: Duration,
+/// What connections are served with.
+pub struct Serving<H> {
+    handler: H,
+    terms: Terms,
+    http: http1::Builder,
     open: Arc<Connections>,
 }
 
-impl Serving {
-    async fn run(&self, sockets: Vec<TcpListener>) {
-        let accepting = sockets.into_iter().map(|socket| self.accept(socket));
+impl Serving<Public> {
+    async fn run_until(
+        self: &Arc<Self>,
+        sockets: Vec<Listening>,
+        mut stop: watch::Receiver<bool>,
+        drain: Duration,
+    ) {
         let serving = async {
-            futures_util::future::join_all(accepting).await;
-            self.finish().await;
+            tokio::select! {
+                () = self.accept(sockets) => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+            if tokio::time::timeout(drain, self.finish()).await.is_err() {
+                warn!("requests still open after `server.drain_timeout` were cut off");
+            }
         };
         tokio::select! {
             () = serving => {}
-            () = self.log.keep_writing() => {}
-            () = self.open.sweep() => {}
+            () = self.handler.log.keep_writing() => {}
+            () = self.open.sweep(self.terms.patience) => {}
         }
     }
 
-    /// Accepts connections until the server is to stop.
-    async fn accept(&self, socket: TcpListener) {
-        let listener = match tokio::net::TcpListener::from_std(socket) {
-            Ok(listener) => listener,
-            Err(error) => return error!(%error, "the listener cannot be served"),
-        };
-        let mut stop = self.stop.clone();
+    /// Lets open requests finish, and the logins whose callers have gone.
+    async fn finish(&self) {
+        self.open.finish().await;
+        self.handler.endpoint.operations.finished().await;
+    }
+}
+
+impl<H: Handler> Serving<H> {
+    /// Puts together what connections are served with.
+    #[must_use]
+    pub fn new(handler: H, terms: Terms) -> Self {
+        let mut http = http1::Builder::new();
+        // An answer is small: copied together, head and body are one plain write.
+        http.writev(false)
+            // The sweep of the connections does this, for bodies too.
+            .header_read_timeout(None)
+            .max_buf_size(terms.header_size);
+        Self { handler, terms, http, open: Arc::default() }
+    }
+
+    /// Serves on these sockets for as long as it is polled.
+    pub async fn run(self: &Arc<Self>, sockets: Vec<Listening>) {
+        tokio::join!(self.accept(sockets), self.open.sweep(self.terms.patience));
+    }
+
+    /// Accepts connections for as long as it is polled.
+    async fn accept(self: &Arc<Self>, sockets: Vec<Listening>) {
+        let accepting = sockets.into_iter().map(async |socket| match Acceptor::of(socket) {
+            Ok(acceptor) => self.accept_from(acceptor).await,
+            Err(error) => error!(%error, "the listener cannot be served"),
+        });
+        futures_util::future::join_all(accepting).await;
+    }
+
+    async fn accept_from(self: &Arc<Self>, acceptor: Acceptor) {
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                _ = stop.wait_for(|stop| *stop) => return,
-            };
-            match accepted {
+            match acceptor.accept().await {
                 Ok((stream, peer)) => self.start(stream, peer),
                 Err(error) => {
                     warn!(%error, "a connection could not be accepted");
@@ -133,38 +174,119 @@ impl Serving {
         }
     }
 
-    /// Serves a connection, beside the others.
-    fn start(&self, stream: TcpStream, peer: SocketAddr) {
-        // An answer is one write: there is nothing to wait for and merge.
-        let _ = stream.set_nodelay(true);
-        let ticket = self.open.enter();
-        let activity = ticket.activity();
-        let shared = Arc::new((Arc::clone(&self.endpoint), Arc::clone(&self.log)));
-        let service = service_fn(move |request| {
-            activity.note();
-            let shared = Arc::clone(&shared);
-            async move {
-                let (endpoint, log) = &*shared;
-                Ok::<_, Infallible>(endpoint.answer(log, peer, request).await)
-            }
-        });
-        let connection = http1::Builder::new()
-            // An answer is small: copied together, head and body are one plain write.
-            .writev(false)
-            // The sweep of the connections does this, for bodies too.
-            .header_read_timeout(None)
-            .serve_connection(TokioIo::new(stream), service);
-        tokio::spawn(Watched { connection, ticket });
+    /// Serves a connection, if it may come in, beside the others.
+    fn start(self: &Arc<Self>, stream: Stream, peer: Peer) {
+        let pass = match self.terms.door.enter(peer) {
+            Ok(pass) => pass,
+            Err(refusal) => return self.terms.refusals.count(refusal, peer),
+        };
+        let ticket = self.open.enter(pass);
+        match (stream, &self.terms.tls) {
+            (Stream::Tcp(stream), None) => drop(tokio::spawn(self.converse(stream, peer, ticket))),
+            (Stream::Tcp(stream), Some(tls)) => self.start_tls(tls, stream, peer, ticket),
+            (Stream::Unix(stream), _) => drop(tokio::spawn(self.converse(stream, peer, ticket))),
+        }
     }
 
-    /// Lets open requests finish, and the logins whose callers have gone.
-    async fn finish(&self) {
-        let finished = async {
-            self.open.finish().await;
-            self.endpoint.operations.finished().await;
-        };
-        if tokio::time::timeout(self.drain, finished).await.is_err() {
-            warn!("requests still open after `server.drain_timeout` were cut off");
+    fn start_tls(self: &Arc<Self>, tls: &Tls, stream: TcpStream, peer: Peer, ticket: Ticket) {
+        let handshake = tls.accept(stream);
+        let serving = Arc::clone(self);
+        tokio::spawn(async move {
+            match ticket.handshake(handshake).await {
+                Some(Ok(stream)) => serving.converse(stream, peer, ticket).await,
+                // Not a client that has gone away.
+                Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                    serving.terms.refusals.count_handshake(peer, &error);
+                }
+                Some(Err(_)) | None => {}
+            }
+        });
+    }
+
+    /// Serves a connection to its end.
+    fn converse<S>(
+        self: &Arc<Self>,
+        stream: S,
+        peer: Peer,
+        ticket: Ticket,
+    ) -> impl Future<Output = ()> + use<S, H>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let activity = ticket.activity();
+        let stream = Heard { stream, activity: activity.clone() };
+        let conversation = Arc::new(Conversation { serving: Arc::clone(self), peer, activity });
+        let service = service_fn(move |request| {
+            let conversation = Arc::clone(&conversation);
+            async move { Ok::<_, Infallible>(conversation.answer(request).await) }
+        });
+        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        Watched { connection, ticket }
+    }
+}
+
+/// A connection, to those who answer its requests.
+struct Conversation<H> {
+    serving: Arc<Serving<H>>,
+    peer: Peer,
+    activity: Activity,
+}
+
+impl<H: Handler> Conversation<H> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<H::Body> {
+        self.activity.begin(Phase::Body);
+        let answer = self.serving.handler.answer(self.peer, &self.activity, request);
+        let answer = AssertUnwindSafe(answer).catch_unwind().await;
+        self.activity.begin(Phase::Idle);
+        // The panic's hook has logged it.
+        answer.unwrap_or_else(|_| {
+            let text = "the server failed; its log says where\n";
+            plain(StatusCode::INTERNAL_SERVER_ERROR, text)
+        })
+    }
+}
+
+/// An answer that is not the protocol's.
+pub fn plain<B: From<&'static str>>(status: StatusCode, text: &'static str) -> Response<B> {
+    let mut response = Response::new(text.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, PLAIN);
+    response
+}
+
+/// A listening socket in the hands of a runtime.
+enum Acceptor {
+    Tcp(TcpListener),
+    // As in `Listening`, the file goes first.
+    Unix(Arc<SocketFile>, UnixListener),
+}
+
+/// A connection that was accepted.
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Acceptor {
+    fn of(socket: Listening) -> io::Result<Self> {
+        Ok(match socket {
+            Listening::Tcp(socket) => Self::Tcp(TcpListener::from_std(socket)?),
+            Listening::Unix(file, socket) => Self::Unix(file, UnixListener::from_std(socket)?),
+        })
+    }
+
+    async fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                // An answer is one write: there is nothing to wait for and merge.
+                let _ = stream.set_nodelay(true);
+                Ok((Stream::Tcp(stream), address.into()))
+            }
+            Self::Unix(_file, listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Stream::Unix(stream), Peer::Unix))
+            }
         }
     }
 }

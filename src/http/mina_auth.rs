@@ -1,16 +1,22 @@
 //! The protocol endpoint: `POST /mina_auth/`.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, CONTENT_TYPE, FORWARDED, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{
+    CONNECTION, CONTENT_TYPE, FORWARDED, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE,
+};
 use hyper::{Request, Response, StatusCode};
 
+use super::access_key::AccessKey;
+use super::address::Peer;
 use super::answer::Answer;
+use super::connections::{Activity, Phase};
+use super::listener::{Handler, plain};
+use super::refusals::{Refusal, Refusals};
 use crate::clock;
 use crate::operations::Operations;
 use crate::protocol::{self, Call, Failure, Interface, Success};
@@ -20,7 +26,7 @@ use crate::telemetry::{RequestLog, Served};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
-const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"mina-auth\"");
 
 /// The protocol endpoint.
 pub struct MinaAuth {
@@ -31,14 +37,37 @@ pub struct MinaAuth {
     pub initdata: bool,
     /// What an app set by `initdata` gets.
     pub default_lifetime: Lifetime,
+    /// `server.access_key`
+    pub access_key: Option<AccessKey>,
+    pub refusals: Arc<Refusals>,
+}
+
+/// The protocol endpoint on one listener thread.
+pub struct Public {
+    pub endpoint: Arc<MinaAuth>,
+    pub log: RequestLog,
+}
+
+impl Handler for Public {
+    type Body = Answer;
+
+    /// Answers a request to the public listener, and logs it.
+    async fn answer(
+        &self,
+        peer: Peer,
+        activity: &Activity,
+        request: Request<Incoming>,
+    ) -> Response<Answer> {
+        self.endpoint.answer(&self.log, peer, activity, request).await
+    }
 }
 
 impl MinaAuth {
-    /// Answers a request to the public listener, and logs it.
-    pub async fn answer(
+    async fn answer(
         &self,
         log: &RequestLog,
-        peer: SocketAddr,
+        peer: Peer,
+        activity: &Activity,
         request: Request<Incoming>,
     ) -> Response<Answer> {
         let started = clock::wall();
@@ -46,6 +75,10 @@ impl MinaAuth {
         let Some(path_appid) = appid_of(head.uri.path()) else {
             return plain(StatusCode::NOT_FOUND, "not found; the protocol is at /mina_auth/\n");
         };
+        if self.access_key.as_ref().is_some_and(|key| !key.is_in(&head.uri, &head.headers)) {
+            self.refusals.count(Refusal::AccessKey, peer);
+            return without_key();
+        }
         let Some(body) = self.read(body).await else {
             let text = "the body is longer than `server.max_body`\n";
             let mut response = plain(StatusCode::PAYLOAD_TOO_LARGE, text);
@@ -53,6 +86,7 @@ impl MinaAuth {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             return response;
         };
+        activity.begin(Phase::Answering);
         let mut asked = Asked { started, interface: None, app: None };
         let outcome = match protocol::parse(&body) {
             Ok(request) => {
@@ -177,10 +211,11 @@ fn appid_of(path: &str) -> Option<&str> {
     (!appid.contains('/')).then_some(appid)
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response<Answer> {
-    let mut response = Response::new(Answer::text(text));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, PLAIN);
+fn without_key() -> Response<Answer> {
+    let text = "this server wants its `server.access_key`, as the password of HTTP Basic or as \
+                ?key= in the URL\n";
+    let mut response = plain(StatusCode::UNAUTHORIZED, text);
+    response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
     response
 }
 
@@ -209,10 +244,8 @@ impl Asked {
 }
 
 /// Tells whether the caller is on this machine, and no proxy is speaking for another one.
-fn is_local(peer: SocketAddr, headers: &HeaderMap) -> bool {
-    peer.ip().to_canonical().is_loopback()
-        && !headers.contains_key(FORWARDED)
-        && !headers.contains_key(X_FORWARDED_FOR)
+fn is_local(peer: Peer, headers: &HeaderMap) -> bool {
+    peer.is_local() && !headers.contains_key(FORWARDED) && !headers.contains_key(X_FORWARDED_FOR)
 }
 
 /// Turns an outcome into an answer.

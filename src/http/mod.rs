@@ -1,7 +1,13 @@
-//! HTTP: the listeners, the protocol endpoint and the health checks.
+//! HTTP: the listeners, who may connect to them, the protocol endpoint and the health checks.
 
+pub mod access_key;
+pub mod address;
+pub mod admin;
 pub mod answer;
 pub mod connections;
+pub mod door;
 pub mod health;
 pub mod listener;
 pub mod mina_auth;
+pub mod refusals;
+pub mod tls;

@@ -1,0 +1,67 @@
+//! The admin listener: what watches and operates the server, behind a token.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use secrecy::{ExposeSecret as _, SecretString};
+use subtle::ConstantTimeEq as _;
+
+use super::address::Peer;
+use super::connections::Activity;
+use super::listener::{Handler, plain};
+
+/// What may be asked without the token: balancers have none.
+const HEALTH: &str = "/health/";
+
+/// The admin listener's handler.
+pub struct Admin(TowerToHyperService<Router>);
+
+impl Admin {
+    /// Serves these routes; all but the health checks want the token, where there is one.
+    #[must_use]
+    pub fn new(routes: Router, token: SecretString) -> Self {
+        let guard = from_fn_with_state(Arc::new(token), want_token);
+        Self(TowerToHyperService::new(routes.layer(guard)))
+    }
+}
+
+impl Handler for Admin {
+    type Body = Body;
+
+    /// Answers a request, which is given as long as its body is.
+    async fn answer(&self, _: Peer, _: &Activity, request: hyper::Request<Incoming>) -> Response {
+        let Ok(response) = self.0.call(request).await;
+        response
+    }
+}
+
+async fn want_token(
+    State(token): State<Arc<SecretString>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let token = token.expose_secret();
+    let is_open = token.is_empty() || request.uri().path().starts_with(HEALTH);
+    if is_open || offered(&request).is_some_and(|other| token.as_bytes().ct_eq(other).into()) {
+        return next.run(request).await;
+    }
+    let text = "this wants `Authorization: Bearer TOKEN`, with the `admin.token`\n";
+    let mut response = plain(StatusCode::UNAUTHORIZED, text);
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+fn offered(request: &Request) -> Option<&[u8]> {
+    let value = request.headers().get(AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
+}
