@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::block_on;
 use crate::config::{Config, ConfigError};
+use crate::http::tls::Tls;
 use crate::random;
 use crate::serve;
 use crate::session::{App, SessionId};
@@ -16,6 +17,11 @@ use crate::wechat::client::{Client, ExchangeError, WeChatError};
 pub fn run(config: Result<Config, ConfigError>) -> Result<ExitCode> {
     let config = config?;
     say!("ok    the configuration is valid")?;
+    for files in [config.server_tls()?, config.admin_tls()?].into_iter().flatten() {
+        let section = files.section;
+        Tls::open(files)?;
+        say!("ok    the certificate of [{section}] can be used")?;
+    }
     let apps = block_on(open(&config))?;
     if apps.is_empty() {
         say!("FAIL  there is no app: add one with `mina-auth app add` or `[[apps]]`")?;

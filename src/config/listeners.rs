@@ -17,10 +17,9 @@ impl Config {
         self.server_tls()?;
         self.admin_tls()?;
         self.access_key()?;
+        let token = self.admin_token()?;
         let exposed = self.admin.listen.0.iter().find(|address| !address.is_local());
-        if let Some(address) = exposed
-            && self.admin_token()?.expose_secret().is_empty()
-        {
+        if let Some(address) = exposed.filter(|_| token.expose_secret().is_empty()) {
             let problem = format!("{address} is not a loopback address; set `admin.token` as well");
             return Err(ConfigError::setting("admin.listen", problem));
         }

@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn one_address_cannot_take_the_place_of_others() {
         let door = door(&[], 9, 2);
-        let [first, _second] = [(); 2].map(|()| door.enter(peer("10.0.0.1")).unwrap());
+        let [first, second] = [(); 2].map(|()| door.enter(peer("10.0.0.1")).unwrap());
         for _ in 0..3 {
             assert_eq!(door.enter(peer("10.0.0.1")).unwrap_err(), Refusal::TooManyOfAddress);
         }
@@ -142,7 +142,7 @@ mod tests {
         assert!(others.map(|peer| door.enter(peer)).iter().all(Result::is_ok));
         drop(first);
         assert!(door.enter(peer("10.0.0.1")).is_ok());
-        drop(_second);
+        drop(second);
         assert!(door.open_by_address().is_empty());
     }
 }

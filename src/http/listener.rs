@@ -216,10 +216,7 @@ impl<H: Handler> Serving<H> {
         let activity = ticket.activity();
         let stream = Heard { stream, activity: activity.clone() };
         let conversation = Arc::new(Conversation { serving: Arc::clone(self), peer, activity });
-        let service = service_fn(move |request| {
-            let conversation = Arc::clone(&conversation);
-            async move { Ok::<_, Infallible>(conversation.answer(request).await) }
-        });
+        let service = service_fn(move |request| Arc::clone(&conversation).answer(request));
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         Watched { connection, ticket }
     }
@@ -233,16 +230,19 @@ struct Conversation<H> {
 }
 
 impl<H: Handler> Conversation<H> {
-    async fn answer(&self, request: Request<Incoming>) -> Response<H::Body> {
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<H::Body>, Infallible> {
         self.activity.begin(Phase::Body);
         let answer = self.serving.handler.answer(self.peer, &self.activity, request);
         let answer = AssertUnwindSafe(answer).catch_unwind().await;
         self.activity.begin(Phase::Idle);
         // The panic's hook has logged it.
-        answer.unwrap_or_else(|_| {
+        Ok(answer.unwrap_or_else(|_| {
             let text = "the server failed; its log says where\n";
             plain(StatusCode::INTERNAL_SERVER_ERROR, text)
-        })
+        }))
     }
 }
 
@@ -288,5 +288,70 @@ impl Acceptor {
                 Ok((Stream::Unix(stream), Peer::Unix))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use super::*;
+    use crate::http::address;
+    use crate::http::answer::Answer;
+
+    /// Panics when it is asked for `/panic`, before its first `await` or after.
+    struct Nervous;
+
+    impl Handler for Nervous {
+        type Body = Answer;
+
+        async fn answer(
+            &self,
+            _: Peer,
+            _: &Activity,
+            request: Request<Incoming>,
+        ) -> Response<Answer> {
+            if request.uri().query().is_some() {
+                tokio::task::yield_now().await;
+            }
+            assert_ne!(request.uri().path(), "/panic");
+            plain(StatusCode::OK, "calm")
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_panic_is_answered_and_the_connection_goes_on() {
+        let second = Duration::from_secs(1);
+        let terms = Terms {
+            door: Arc::new(Door::new(Vec::new(), 1, 0)),
+            refusals: Arc::new(Refusals::new("test")),
+            tls: None,
+            header_size: 8192,
+            patience: Patience::new(second, second, second),
+        };
+        let bound = address::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let serving = Arc::new(Serving::new(Nervous, terms));
+        let running = tokio::spawn(async move { serving.run(bound.sockets).await });
+        let address = bound.address.to_string();
+        let answers = tokio::task::spawn_blocking(move || {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            for (path, then) in
+                [("/panic", "keep-alive"), ("/panic?later", "keep-alive"), ("/calm", "close")]
+            {
+                write!(stream, "GET {path} HTTP/1.1\r\nConnection: {then}\r\n\r\n").unwrap();
+            }
+            let mut answers = String::new();
+            stream.read_to_string(&mut answers).unwrap();
+            answers
+        });
+        let answers = answers.await.unwrap();
+        let statuses: Vec<_> = answers
+            .split("HTTP/1.1 ")
+            .skip(1)
+            .filter_map(|answer| answer.split_once(' '))
+            .map(|(status, _)| status)
+            .collect();
+        assert_eq!(statuses, ["500", "500", "200"], "{answers}");
+        running.abort();
     }
 }

@@ -58,28 +58,17 @@ impl Handler for Public {
         activity: &Activity,
         request: Request<Incoming>,
     ) -> Response<Answer> {
-        self.endpoint.answer(&self.log, peer, activity, request).await
-    }
-}
-
-impl MinaAuth {
-    async fn answer(
-        &self,
-        log: &RequestLog,
-        peer: Peer,
-        activity: &Activity,
-        request: Request<Incoming>,
-    ) -> Response<Answer> {
+        let Self { endpoint, log } = self;
         let started = clock::wall();
         let (head, body) = request.into_parts();
         let Some(path_appid) = appid_of(head.uri.path()) else {
             return plain(StatusCode::NOT_FOUND, "not found; the protocol is at /mina_auth/\n");
         };
-        if self.access_key.as_ref().is_some_and(|key| !key.is_in(&head.uri, &head.headers)) {
-            self.refusals.count(Refusal::AccessKey, peer);
+        if endpoint.access_key.as_ref().is_some_and(|key| !key.is_in(&head.uri, &head.headers)) {
+            endpoint.refusals.count(Refusal::AccessKey, peer);
             return without_key();
         }
-        let Some(body) = self.read(body).await else {
+        let Some(body) = endpoint.read(body).await else {
             let text = "the body is longer than `server.max_body`\n";
             let mut response = plain(StatusCode::PAYLOAD_TOO_LARGE, text);
             // What is left of the body is not read.
@@ -92,7 +81,7 @@ impl MinaAuth {
             Ok(request) => {
                 asked.interface = Some(request.call.interface());
                 let local = || is_local(peer, &head.headers);
-                self.call(request, path_appid, local, &mut asked).await
+                endpoint.call(request, path_appid, local, &mut asked).await
             }
             Err((interface, failure)) => {
                 asked.interface = interface;
@@ -102,7 +91,9 @@ impl MinaAuth {
         asked.log(log, &outcome, clock::wall());
         respond(outcome)
     }
+}
 
+impl MinaAuth {
     /// Reads a body; `None` when it is too long.
     async fn read(&self, mut body: Incoming) -> Option<Bytes> {
         // What the head announced.

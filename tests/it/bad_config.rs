@@ -57,6 +57,16 @@ fn a_size_that_is_none_is_told_what_one_looks_like() {
 }
 
 #[test]
+fn a_limit_that_is_no_limit_is_named() {
+    assert_refused("limits.header_size = \"4KiB\"", &["limits.header_size", "8KiB"]);
+    assert_refused("limits.connections = 0", &["limits.connections", "zero"]);
+    assert_refused("limits.connections = -1", &["limits.connections", "-1"]);
+    for setting in ["limits.header_timeout", "limits.body_timeout", "limits.idle_timeout"] {
+        assert_refused(&format!("{setting} = \"999ms\""), &[setting, "1s"]);
+    }
+}
+
+#[test]
 fn an_app_that_cannot_be_one_is_named() {
     let apps = |apps: &str| format!("apps = [{apps}]");
     let twice = format!(

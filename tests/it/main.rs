@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test, and says where")]
 
+mod access;
 mod apps;
 mod at_rest;
 mod bad_config;
 mod cli;
 mod conformance;
+mod connections;
 mod dev;
 mod durability;
 mod endpoint;
@@ -19,4 +21,6 @@ mod mysql;
 mod secrets;
 mod shutdown;
 mod support;
+mod tls;
+mod unix_sockets;
 mod wechat;

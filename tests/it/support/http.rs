@@ -1,8 +1,10 @@
 //! HTTP/1.1 by hand: the tests send what no well-behaved client would.
 
 use std::fmt::Write as _;
-use std::io::{self, BufRead, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+
+use socket2::{Domain, Socket, Type};
 
 use super::PATIENCE;
 
@@ -64,8 +66,8 @@ impl Head {
 
 /// A connection to a server.
 #[derive(Debug)]
-pub struct Connection {
-    reader: BufReader<TcpStream>,
+pub struct Connection<S = TcpStream> {
+    reader: BufReader<S>,
 }
 
 impl Connection {
@@ -73,11 +75,39 @@ impl Connection {
         Self::try_open(address).unwrap()
     }
 
+    /// Connects from this address of the machine's own.
+    pub fn open_from(own: &str, address: SocketAddr) -> Self {
+        let own: IpAddr = own.parse().unwrap();
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(own, 0).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        Self::over(configured(socket.into()).unwrap())
+    }
+
     fn try_open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_nodelay(true)?;
-        Ok(Self { reader: BufReader::new(stream) })
+        Ok(Self::over(connect(address)?))
+    }
+}
+
+/// Connects, and fails where a server hangs.
+pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    configured(TcpStream::connect(address)?)
+}
+
+fn configured(stream: TcpStream) -> io::Result<TcpStream> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+impl<S: Read + Write> Connection<S> {
+    /// HTTP over a stream of another kind.
+    pub fn over(stream: S) -> Self {
+        Self { reader: BufReader::new(stream) }
+    }
+
+    pub fn stream(&self) -> &S {
+        self.reader.get_ref()
     }
 
     /// Sends these bytes as they are.
@@ -113,7 +143,11 @@ impl Connection {
 
     /// Tells whether the server has closed the connection, once it has or says something.
     pub fn is_closed(&mut self) -> bool {
-        self.reader.fill_buf().is_ok_and(<[u8]>::is_empty)
+        match self.reader.fill_buf() {
+            Ok(bytes) => bytes.is_empty(),
+            // It closed without reading what had come.
+            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        }
     }
 }
 

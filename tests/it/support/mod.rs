@@ -5,6 +5,7 @@ pub mod http;
 pub mod program;
 pub mod server;
 pub mod simulator;
+pub mod tls;
 pub mod wechat;
 
 use std::net::{SocketAddr, TcpListener};

@@ -45,12 +45,12 @@ impl Program {
         Self { child, stdout, stderr }
     }
 
-    /// The address that the process logs for this listener.
+    /// The first IP address that the process logs for this listener.
     pub fn address(&self, listener: &str) -> SocketAddr {
         self.stderr.wait_for(&format!("the {listener} listener"), |line| {
             let event: Value = serde_json::from_str(line).ok()?;
             let found = event["message"] == "listening" && event["listener"] == listener;
-            found.then(|| event["address"].as_str().unwrap().parse().unwrap())
+            found.then(|| event["address"].as_str().unwrap().parse().ok()).flatten()
         })
     }
 

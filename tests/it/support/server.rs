@@ -158,8 +158,13 @@ pub fn envelope(interface: &Value) -> String {
 
 /// The bytes of a login request.
 pub fn login_request(code: &str) -> Vec<u8> {
+    login_request_to("/mina_auth/", &[], code)
+}
+
+/// The bytes of a login request to a path, with these headers.
+pub fn login_request_to(path: &str, headers: &[(&str, &str)], code: &str) -> Vec<u8> {
     let body = envelope(&json!({ "interfaceName": LOGIN, "para": { "code": code } }));
-    http::request("POST", "/mina_auth/", &[], body.as_bytes())
+    http::request("POST", path, headers, body.as_bytes())
 }
 
 /// The answer of an interface.
