@@ -30,8 +30,11 @@ const ENV = {
 // Interrupted tests clean up too: a signal alone would not run the exit listeners.
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 
-/** Runs both servers on free ports in a directory of their own; `settings` is TOML for `serve`. */
-export async function startServers({ settings = '' } = {}) {
+/**
+ * Runs both servers on free ports in a directory of their own; `settings` is TOML for `serve`, and `server` what goes
+ * into its section of that name.
+ */
+export async function startServers({ settings = '', server = '' } = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'mina-auth-clients-'));
   // On exit as well as in `stop`: a failed start or a crashed test leaves nothing behind.
   const removeDir = () => rmSync(dir, { recursive: true, force: true });
@@ -46,6 +49,7 @@ export async function startServers({ settings = '' } = {}) {
   writeFileSync(config, `
 [server]
 listen = "127.0.0.1:0"
+${server}
 
 [storage]
 url = "sqlite:${join(dir, 'x.db')}"
