@@ -98,12 +98,7 @@ pub async fn serve(
     let operations = Arc::new(operations(config).await?);
     let (stopping, stopped) = watch::channel(false);
     let Listeners { public, public_tls, admin, admin_tls } = listeners;
-    let (limits, allow) = (&config.limits, config.server.allow.0.clone());
-    let door = Door::new(allow, limits.connections, limits.connections_per_address);
-    let public_terms = terms(config, "protocol", door, public_tls)?;
-    // Monitoring gets in however many connections the public listener has.
-    let door = Door::new(Vec::new(), limits.connections, 0);
-    let admin_terms = terms(config, "admin", door, admin_tls)?;
+    let [public_terms, admin_terms] = terms(config, public_tls, admin_tls)?;
     let mut tasks = JoinSet::new();
     for terms in [&public_terms, &admin_terms] {
         tasks.spawn(Arc::clone(&terms.refusals).keep_reporting());
@@ -148,19 +143,25 @@ pub async fn serve(
     Ok(())
 }
 
+/// How the protocol listener takes connections, and how the admin listener does.
 fn terms(
     config: &Config,
-    listener: &'static str,
-    door: Door,
-    tls: Option<Arc<Tls>>,
-) -> Result<Terms> {
-    Ok(Terms {
+    public_tls: Option<Arc<Tls>>,
+    admin_tls: Option<Arc<Tls>>,
+) -> Result<[Terms; 2]> {
+    let (limits, allow) = (&config.limits, config.server.allow.0.clone());
+    let header_size = usize::try_from(limits.header_size.0)?;
+    let terms = |listener, door, tls| Terms {
         door: Arc::new(door),
         refusals: Arc::new(Refusals::new(listener)),
         tls,
-        header_size: usize::try_from(config.limits.header_size.0)?,
+        header_size,
         patience: config.patience(),
-    })
+    };
+    let public = Door::new(allow, limits.connections, limits.connections_per_address);
+    // Monitoring gets in however many connections the protocol listener has.
+    let admin = Door::new(Vec::new(), limits.connections, 0);
+    Ok([terms("protocol", public, public_tls), terms("admin", admin, admin_tls)])
 }
 
 fn log_addresses(listener: &str, bound: &[Bound]) {
