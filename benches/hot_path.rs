@@ -3,11 +3,9 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use bytes::Buf;
 use divan::Bencher;
-use http_body_util::BodyExt as _;
-use mina_auth::http::answer::Answer;
-use mina_auth::protocol;
+use mina_auth::http::express;
+use mina_auth::protocol::{self, Success};
 use mina_auth::session::{App, Lifetime, Login};
 use mina_auth::store::Store as _;
 use mina_auth::store::cached::{CacheSettings, Cached};
@@ -86,19 +84,17 @@ fn compare_and_visit(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn answer(bencher: Bencher<'_, '_>) {
     let cache = cache();
-    let known = cache.known(ID, 1).expect("it is known");
+    let outcome = Ok(Success::Checked(cache.known(ID, 1).expect("it is known")));
+    let mut out = Vec::with_capacity(1024);
     bencher.bench_local(|| {
-        let mut body = Answer::checked(Arc::clone(&known));
-        let frame = futures_util::FutureExt::now_or_never(body.frame());
-        let mut text = frame.flatten().and_then(Result::ok).and_then(|f| f.into_data().ok());
-        let mut sent = Vec::with_capacity(1024);
-        while let Some(text) = text.as_mut().filter(Buf::has_remaining) {
-            let chunk = text.chunk();
-            sent.extend_from_slice(chunk);
-            let length = chunk.len();
-            text.advance(length);
-        }
-        sent
+        out.clear();
+        express::write_answer(
+            &mut out,
+            black_box(&outcome),
+            "Sun, 22 Nov 2026 08:00:00 GMT",
+            false,
+        );
+        out.len()
     });
 }
 

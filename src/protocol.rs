@@ -415,16 +415,26 @@ fn write_answer(code: u32, message: &str, reason: &str, data: &str) -> String {
     answer
 }
 
-/// The answer to a failed call.
+/// The answer to a call.
 #[must_use]
-pub fn failed(failure: &Failure) -> String {
+pub fn answered(outcome: &Result<Success, Failure>) -> String {
+    match outcome {
+        Ok(Success::Checked(known)) => [CHECKED_START, known.profile(), CHECKED_END].concat(),
+        Ok(Success::LoggedIn(login)) => logged_in(login),
+        Ok(Success::Decrypted(object)) => decrypted(object),
+        Ok(Success::AppSet) => app_set(),
+        Err(failure) => failed(failure),
+    }
+}
+
+/// The answer to a failed call.
+fn failed(failure: &Failure) -> String {
     let (code, message, reason) = failure.answer();
     write_answer(code, message, &reason, "\"\"")
 }
 
 /// The answer to a login.
-#[must_use]
-pub fn logged_in(login: &LoggedIn) -> String {
+fn logged_in(login: &LoggedIn) -> String {
     let message = if login.is_new { "NEW_SESSION_SUCCESS" } else { "UPDATE_SESSION_SUCCESS" };
     let mut data = String::from(r#"{"id":"#);
     json::push_string(&mut data, login.id.as_str());
@@ -436,14 +446,12 @@ pub fn logged_in(login: &LoggedIn) -> String {
 }
 
 /// The answer to a decryption; `object` is the decrypted object's text.
-#[must_use]
-pub fn decrypted(object: &str) -> String {
+fn decrypted(object: &str) -> String {
     write_answer(0, "DECRYPT_SUCCESS", "", object)
 }
 
 /// The answer to `initdata` when it set the app.
-#[must_use]
-pub fn app_set() -> String {
+fn app_set() -> String {
     write_answer(0, "INIT_APPINFO_SUCCESS", "", "\"\"")
 }
 

@@ -35,7 +35,9 @@ impl AccessKey {
             || headers.get_all(AUTHORIZATION).iter().any(|value| self.is_in_basic(value.as_bytes()))
     }
 
-    fn is_in_query(&self, query: &str) -> bool {
+    /// Tells whether the query of a URL carries the key.
+    #[must_use]
+    pub fn is_in_query(&self, query: &str) -> bool {
         query.split('&').filter_map(|parameter| parameter.split_once('=')).any(|(name, value)| {
             name == PARAMETER && {
                 let value: std::borrow::Cow<'_, [u8]> = percent_decode_str(value).into();
@@ -44,7 +46,9 @@ impl AccessKey {
         })
     }
 
-    fn is_in_basic(&self, value: &[u8]) -> bool {
+    /// Tells whether the value of an `Authorization` header carries the key.
+    #[must_use]
+    pub fn is_in_basic(&self, value: &[u8]) -> bool {
         let Some((scheme, credentials)) = value.split_at_checked("Basic ".len()) else {
             return false;
         };

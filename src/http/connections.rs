@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use futures_util::task::AtomicWaker;
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1::Connection;
@@ -174,17 +175,26 @@ impl Ticket {
     pub async fn handshake<F: Future>(&self, handshake: F) -> Option<F::Output> {
         let activity = self.activity();
         activity.begin(Phase::Head);
-        let mut handshake = std::pin::pin!(handshake);
-        let done = std::future::poll_fn(|cx| {
-            self.state.waker.register(cx.waker());
-            match self.state.order.load(Ordering::Acquire) {
-                GO_ON => handshake.as_mut().poll(cx).map(Some),
-                _ => Poll::Ready(None),
-            }
-        });
-        let done = done.await;
+        let done = self.until(FINISH, handshake).await;
         activity.begin(Phase::Idle);
         done
+    }
+
+    /// Does what it can until the connection is to close at once; `None` when that came first.
+    pub async fn until_cut<F: Future>(&self, work: F) -> Option<F::Output> {
+        self.until(CUT, work).await
+    }
+
+    async fn until<F: Future>(&self, order: u8, work: F) -> Option<F::Output> {
+        let mut work = std::pin::pin!(work);
+        let done = std::future::poll_fn(|cx| {
+            self.state.waker.register(cx.waker());
+            if self.state.order.load(Ordering::Acquire) >= order {
+                return Poll::Ready(None);
+            }
+            work.as_mut().poll(cx).map(Some)
+        });
+        done.await
     }
 }
 
@@ -212,6 +222,19 @@ impl Activity {
         self.state.phase.store(tick << PHASE_BITS | phase as u64, Ordering::Relaxed);
     }
 
+    /// Tells whether the connection is to close after the open request.
+    #[must_use]
+    pub fn is_to_finish(&self) -> bool {
+        self.state.order.load(Ordering::Acquire) == FINISH
+    }
+
+    /// Notes that the body is waited for, once: what comes of it does not put its end off.
+    pub fn begin_body(&self) {
+        if self.state.phase().0 != Phase::Body {
+            self.begin(Phase::Body);
+        }
+    }
+
     /// Notes that bytes came: the first of a request begin its head.
     fn hear(&self) {
         if self.state.phase().0 == Phase::Idle {
@@ -223,6 +246,8 @@ impl Activity {
 /// A stream that notes when bytes come.
 #[derive(Debug)]
 pub struct Heard<S> {
+    /// What was read before.
+    pub before: BytesMut,
     pub stream: S,
     pub activity: Activity,
 }
@@ -233,6 +258,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.before.is_empty() {
+            let length = self.before.len().min(buf.remaining());
+            buf.put_slice(&self.before.split_to(length));
+            self.activity.hear();
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         if buf.filled().len() > before {

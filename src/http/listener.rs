@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use futures_util::FutureExt as _;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -26,6 +27,7 @@ use tracing::{error, warn};
 use super::address::{Bound, Listening, Peer, SocketFile};
 use super::connections::{Activity, Connections, Heard, Patience, Phase, Ticket, Watched};
 use super::door::Door;
+use super::express::Date;
 use super::mina_auth::{MinaAuth, Public};
 use super::refusals::Refusals;
 use super::tls::Tls;
@@ -33,6 +35,9 @@ use crate::telemetry::{Log, RequestLog};
 
 /// How long to wait when the process has no file descriptor for a new connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What is said when answering a request panicked.
+pub const FAILED: &str = "the server failed; its log says where\n";
 
 /// The content type of all that is not the protocol.
 pub const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -52,6 +57,17 @@ pub trait Handler: Send + Sync + 'static {
         activity: &Activity,
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// Answers requests by a shorter way, for as long as they are such as can be; returns what
+    /// was read and not answered, or `None` when the connection is done with.
+    fn express<S: AsyncRead + AsyncWrite + Unpin + Send>(
+        &self,
+        _stream: &mut S,
+        _peer: Peer,
+        _activity: &Activity,
+    ) -> impl Future<Output = Option<BytesMut>> + Send {
+        std::future::ready(Some(BytesMut::new()))
+    }
 }
 
 /// How a listener takes connections.
@@ -85,7 +101,11 @@ pub fn serve(
     (0..threads)
         .map(|number| {
             let sockets: Vec<_> = addresses.iter_mut().filter_map(Iterator::next).collect();
-            let public = Public { endpoint: Arc::clone(endpoint), log: RequestLog::new(log) };
+            let public = Public {
+                endpoint: Arc::clone(endpoint),
+                log: RequestLog::new(log),
+                date: Date::default(),
+            };
             let serving = Arc::new(Serving::new(public, terms.clone()));
             let stop = stop.clone();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -182,9 +202,13 @@ impl<H: Handler> Serving<H> {
         };
         let ticket = self.open.enter(pass);
         match (stream, &self.terms.tls) {
-            (Stream::Tcp(stream), None) => drop(tokio::spawn(self.converse(stream, peer, ticket))),
+            (Stream::Tcp(stream), None) => {
+                drop(tokio::spawn(Arc::clone(self).converse(stream, peer, ticket)));
+            }
             (Stream::Tcp(stream), Some(tls)) => self.start_tls(tls, stream, peer, ticket),
-            (Stream::Unix(stream), _) => drop(tokio::spawn(self.converse(stream, peer, ticket))),
+            (Stream::Unix(stream), _) => {
+                drop(tokio::spawn(Arc::clone(self).converse(stream, peer, ticket)));
+            }
         }
     }
 
@@ -204,21 +228,19 @@ impl<H: Handler> Serving<H> {
     }
 
     /// Serves a connection to its end.
-    fn converse<S>(
-        self: &Arc<Self>,
-        stream: S,
-        peer: Peer,
-        ticket: Ticket,
-    ) -> impl Future<Output = ()> + use<S, H>
+    async fn converse<S>(self: Arc<Self>, mut stream: S, peer: Peer, ticket: Ticket)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = ticket.activity();
-        let stream = Heard { stream, activity: activity.clone() };
-        let conversation = Arc::new(Conversation { serving: Arc::clone(self), peer, activity });
+        let express = self.handler.express(&mut stream, peer, &activity);
+        let Some(Some(before)) = ticket.until_cut(express).await else { return };
+        let stream = Heard { before, stream, activity: activity.clone() };
+        let conversation = Arc::new(Conversation { serving: Arc::clone(&self), peer, activity });
         let service = service_fn(move |request| Arc::clone(&conversation).answer(request));
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
-        Watched { connection, ticket }
+        // In a box, as few connections come to this.
+        Box::pin(Watched { connection, ticket }).await;
     }
 }
 
@@ -239,10 +261,7 @@ impl<H: Handler> Conversation<H> {
         let answer = AssertUnwindSafe(answer).catch_unwind().await;
         self.activity.begin(Phase::Idle);
         // The panic's hook has logged it.
-        Ok(answer.unwrap_or_else(|_| {
-            let text = "the server failed; its log says where\n";
-            plain(StatusCode::INTERNAL_SERVER_ERROR, text)
-        }))
+        Ok(answer.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR, FAILED)))
     }
 }
 
@@ -297,20 +316,21 @@ mod tests {
 
     use super::*;
     use crate::http::address;
-    use crate::http::answer::Answer;
+    use bytes::Bytes;
+    use http_body_util::Full;
 
     /// Panics when it is asked for `/panic`, before its first `await` or after.
     struct Nervous;
 
     impl Handler for Nervous {
-        type Body = Answer;
+        type Body = Full<Bytes>;
 
         async fn answer(
             &self,
             _: Peer,
             _: &Activity,
             request: Request<Incoming>,
-        ) -> Response<Answer> {
+        ) -> Response<Full<Bytes>> {
             if request.uri().query().is_some() {
                 tokio::task::yield_now().await;
             }

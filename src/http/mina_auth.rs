@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     CONNECTION, CONTENT_TYPE, FORWARDED, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE,
 };
 use hyper::{Request, Response, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::access_key::AccessKey;
 use super::address::Peer;
-use super::answer::Answer;
 use super::connections::{Activity, Phase};
+use super::express;
 use super::listener::{Handler, plain};
 use super::refusals::{Refusal, Refusals};
 use crate::clock;
@@ -46,10 +47,12 @@ pub struct MinaAuth {
 pub struct Public {
     pub endpoint: Arc<MinaAuth>,
     pub log: RequestLog,
+    /// For the express lane.
+    pub date: express::Date,
 }
 
 impl Handler for Public {
-    type Body = Answer;
+    type Body = Full<Bytes>;
 
     /// Answers a request to the public listener, and logs it.
     async fn answer(
@@ -57,9 +60,8 @@ impl Handler for Public {
         peer: Peer,
         activity: &Activity,
         request: Request<Incoming>,
-    ) -> Response<Answer> {
-        let Self { endpoint, log } = self;
-        let started = clock::wall();
+    ) -> Response<Full<Bytes>> {
+        let endpoint = &self.endpoint;
         let (head, body) = request.into_parts();
         let Some(path_appid) = appid_of(head.uri.path()) else {
             return plain(StatusCode::NOT_FOUND, "not found; the protocol is at /mina_auth/\n");
@@ -76,20 +78,46 @@ impl Handler for Public {
             return response;
         };
         activity.begin(Phase::Answering);
-        let mut asked = Asked { started, interface: None, app: None };
-        let outcome = match protocol::parse(&body) {
+        let local = || is_local(peer, &head.headers);
+        let (outcome, _) = self.exchange(path_appid, local, &body).await;
+        let mut response = Response::new(protocol::answered(&outcome).into());
+        response.headers_mut().insert(CONTENT_TYPE, JSON);
+        response
+    }
+
+    async fn express<S: AsyncRead + AsyncWrite + Unpin + Send>(
+        &self,
+        stream: &mut S,
+        peer: Peer,
+        activity: &Activity,
+    ) -> Option<BytesMut> {
+        express::serve(self, stream, peer, activity).await
+    }
+}
+
+impl Public {
+    /// Does what a body asks for, and logs it; tells when that was done. `local` tells whether the
+    /// caller is on this machine.
+    pub async fn exchange(
+        &self,
+        path_appid: &str,
+        local: impl Fn() -> bool,
+        body: &[u8],
+    ) -> (Result<Success, Failure>, SystemTime) {
+        let mut asked = Asked { started: clock::wall(), interface: None, app: None };
+        let outcome = match protocol::parse(body) {
             Ok(request) => {
                 asked.interface = Some(request.call.interface());
-                let local = || is_local(peer, &head.headers);
-                endpoint.call(request, path_appid, local, &mut asked).await
+                self.endpoint.call(request, path_appid, local, &mut asked).await
             }
             Err((interface, failure)) => {
                 asked.interface = interface;
                 Err(failure)
             }
         };
-        asked.log(log, &outcome, clock::wall());
-        respond(outcome)
+        let at = clock::wall();
+        asked.log(&self.log, &outcome, at);
+        (outcome, at)
     }
 }
 
@@ -192,7 +220,8 @@ async fn next_piece(body: &mut Incoming) -> Bytes {
 }
 
 /// The app in the path, empty when it names none; `None` when the path is not the endpoint's.
-fn appid_of(path: &str) -> Option<&str> {
+#[must_use]
+pub fn appid_of(path: &str) -> Option<&str> {
     let rest = path.strip_prefix("/mina_auth")?;
     let appid = match rest.strip_prefix('/') {
         Some(appid) => appid.strip_suffix('/').unwrap_or(appid),
@@ -202,7 +231,7 @@ fn appid_of(path: &str) -> Option<&str> {
     (!appid.contains('/')).then_some(appid)
 }
 
-fn without_key() -> Response<Answer> {
+fn without_key() -> Response<Full<Bytes>> {
     let text = "this server wants its `server.access_key`, as the password of HTTP Basic or as \
                 ?key= in the URL\n";
     let mut response = plain(StatusCode::UNAUTHORIZED, text);
@@ -237,20 +266,6 @@ impl Asked {
 /// Tells whether the caller is on this machine, and no proxy is speaking for another one.
 fn is_local(peer: Peer, headers: &HeaderMap) -> bool {
     peer.is_local() && !headers.contains_key(FORWARDED) && !headers.contains_key(X_FORWARDED_FOR)
-}
-
-/// Turns an outcome into an answer.
-fn respond(outcome: Result<Success, Failure>) -> Response<Answer> {
-    let answer = match outcome {
-        Ok(Success::Checked(known)) => Answer::checked(known),
-        Ok(Success::LoggedIn(login)) => Answer::text(protocol::logged_in(&login)),
-        Ok(Success::Decrypted(object)) => Answer::text(protocol::decrypted(&object)),
-        Ok(Success::AppSet) => Answer::text(protocol::app_set()),
-        Err(failure) => Answer::text(protocol::failed(&failure)),
-    };
-    let mut response = Response::new(answer);
-    response.headers_mut().insert(CONTENT_TYPE, JSON);
-    response
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 pub mod access_key;
 pub mod address;
 pub mod admin;
-pub mod answer;
 pub mod connections;
 pub mod door;
+pub mod express;
 pub mod health;
 pub mod listener;
 pub mod mina_auth;

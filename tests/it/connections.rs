@@ -43,9 +43,11 @@ fn a_body_that_does_not_come_is_cut_off() {
     let mut silent = Connection::open(server.address);
     silent.send(http::head("POST", PATH, &[("Content-Length", "9")])).send("{");
     assert!(silent.is_closed());
-    let mut slow = Connection::open(server.address);
-    slow.send(http::head("POST", PATH, &[("Content-Length", "999999")]));
-    drip(&mut slow, std::iter::repeat(b' '));
+    for length in ["9999", "999999"] {
+        let mut slow = Connection::open(server.address);
+        slow.send(http::head("POST", PATH, &[("Content-Length", length)]));
+        drip(&mut slow, std::iter::repeat(b' '));
+    }
 }
 
 #[test]

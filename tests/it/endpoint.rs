@@ -195,3 +195,39 @@ fn every_body_gets_an_answer_of_the_protocol() {
         prop_assert!(answer.code == 0 || answer.data == "", "{:?}", answer);
     });
 }
+
+#[test]
+fn requests_in_one_packet_or_in_several_are_all_answered() {
+    let server = serve();
+    let request = |code| http::request("POST", PATH, &[], login(code).as_bytes());
+    let mut connection = Connection::open(server.address);
+    // Whole, then cut within the body, then within the head.
+    let all = [request("a"), request("b"), request("c"), request("d")].concat();
+    let length = request("a").len();
+    for (from, to) in
+        [(0, 2 * length), (2 * length, 3 * length - 5), (3 * length - 5, 3 * length + 9)]
+    {
+        connection.send(&all[from..to]);
+        let whole = to / length - from / length;
+        (0..whole).for_each(|_| assert_logged_in(&connection.read()));
+    }
+    connection.send(&all[3 * length + 9..]);
+    assert_logged_in(&connection.read());
+    // What is out of the ordinary is answered on the same connection, and what comes after it.
+    let mut connection = Connection::open(server.address);
+    let chunked = http::chunked_request("POST", PATH, &[], login("f").as_bytes(), 7);
+    connection.send([request("e"), chunked, request("g")].concat());
+    (0..3).for_each(|_| assert_logged_in(&connection.read()));
+}
+
+#[test]
+fn a_client_that_asks_for_it_is_told_that_the_connection_closes() {
+    let server = serve();
+    let mut connection = Connection::open(server.address);
+    let request = |headers| http::request("POST", PATH, headers, login("a").as_bytes());
+    let response = connection.send(request(&[("Connection", "keep-alive")])).read();
+    assert_eq!(response.header("connection"), "");
+    let response = connection.send(request(&[("Connection", "close")])).read();
+    assert_eq!(response.header("connection"), "close");
+    assert!(connection.is_closed());
+}
