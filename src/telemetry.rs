@@ -152,7 +152,8 @@ impl Served<'_> {
     /// The cause of the failure, where the reason does not say it already.
     fn cause(&self) -> Option<String> {
         let failure = self.failure?;
-        failure.cause().filter(|cause| !cause.ends_with(&*failure.answer().2))
+        let (_, _, reason) = failure.answer();
+        failure.cause().filter(|cause| reason.is_empty() || !cause.ends_with(&*reason))
     }
 }
 
@@ -314,6 +315,7 @@ fn micros(took: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::protocol::Refusal;
+    use crate::wechat::open_data::DecryptError;
 
     fn log(format: LogFormat) -> RequestLog {
         RequestLog::new(&Log { level: Level::Info, format })
@@ -349,5 +351,13 @@ mod tests {
         json.request(&served(Some(&Failure::Lost)));
         let line: serde_json::Value = serde_json::from_str(&lines(&json)).unwrap();
         assert_eq!((&line["level"], &line["code"]), (&"ERROR".into(), &1001.into()));
+    }
+
+    #[test]
+    fn a_cause_is_told_where_the_reason_says_nothing_of_it() {
+        let log = log(LogFormat::Json);
+        log.request(&served(Some(&Failure::SessionData(DecryptError::Watermark))));
+        let line: serde_json::Value = serde_json::from_str(&lines(&log)).unwrap();
+        assert_eq!(line["cause"], "the watermark names another app");
     }
 }
