@@ -22,15 +22,19 @@ impl Operations {
         appid: Option<&str>,
         now: i64,
     ) -> Result<String, Failure> {
-        let valid = self.find_valid(id, skey, appid, now).await?;
-        valid.map_err(Failure::NoSessionKey)?;
-        let session = self.store.session(&id.into()).await;
-        let session = session.map_err(|error| Failure::Storage(error.into()))?;
-        // Another login may have come between the two reads.
-        let session = session
-            .filter(|session| session.skey.matches(skey))
-            .ok_or(Failure::NoSessionKey(Refusal::UnknownIdOrWrongSkey))?;
-        open(&session, data).map_err(Failure::SessionData)
+        self.ask_the_store(async {
+            let valid = self.find_valid(id, skey, appid, now).await?;
+            valid.map_err(Failure::NoSessionKey)?;
+            let session = self.store.session(&id.into()).await;
+            let session = session.map_err(|error| Failure::Storage(error.into()))?;
+            // Another login may have come between the two reads.
+            let session = session
+                .filter(|session| session.skey.matches(skey))
+                .ok_or(Failure::NoSessionKey(Refusal::UnknownIdOrWrongSkey))?;
+            let opened = self.decrypt_failures.attempt(id, skey, now, || open(&session, data));
+            opened.ok_or(Failure::SessionDataUntried)?.map_err(Failure::SessionData)
+        })
+        .await
     }
 }
 

@@ -1,12 +1,15 @@
 //! `qcloud.cam.id_skey`: a code goes in, a session comes out.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::{BoxFuture, FutureExt as _, Shared};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
+use crate::limits::Place;
 use crate::operations::Operations;
 use crate::protocol::{Failure, LoggedIn, Sealed};
 use crate::random;
@@ -64,12 +67,22 @@ impl Operations {
         let key = (app.appid.clone(), code.to_owned());
         let outcome = {
             let mut logins = self.in_flight.logins();
-            logins
-                .entry(key.clone())
-                .or_insert_with(|| self.start_login(app, key, data.map(into_owned), now))
-                .clone()
+            match logins.entry(key.clone()) {
+                Entry::Occupied(shared) => shared.get().clone(),
+                Entry::Vacant(free) => {
+                    let place = self.admit_login(&app.appid, Instant::now())?;
+                    free.insert(self.start_login(app, key, data.map(into_owned), now, place))
+                        .clone()
+                }
+            }
         };
         outcome.await
+    }
+
+    /// The place for a login that shares no other's exchange, which costs nothing.
+    fn admit_login(&self, app: &AppId, now: Instant) -> Result<Place, Failure> {
+        let place = self.places.for_login().ok_or(Failure::TooManyLogins)?;
+        if self.login_rate.admits(app, now) { Ok(place) } else { Err(Failure::LoginsTooFast) }
     }
 
     fn start_login(
@@ -78,9 +91,12 @@ impl Operations {
         key: (AppId, String),
         data: Option<Sealed<'static>>,
         now: i64,
+        place: Place,
     ) -> SharedLogin {
         let operations = Arc::clone(self);
         let task = tokio::spawn(async move {
+            // Given back when the work is done, whether or not the caller is still there.
+            let _place = place;
             // Removed on the way out, also by a panic.
             let entry = RemoveOnDrop { in_flight: &operations.in_flight, key };
             operations.exchange_and_sign_in(&app, &entry.key.1, data, now).await

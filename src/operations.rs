@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::limits::{DecryptFailures, LoginRate, Places, RequestLimits};
 use crate::login::InFlight;
 use crate::protocol::Failure;
 use crate::session::{App, AppId};
@@ -14,6 +15,9 @@ pub struct Operations {
     pub(crate) wechat: Client,
     pub(crate) settings: SessionSettings,
     pub(crate) in_flight: InFlight,
+    pub(crate) places: Places,
+    pub(crate) login_rate: LoginRate,
+    pub(crate) decrypt_failures: DecryptFailures,
 }
 
 /// The settings of `[sessions]` that operations go by.
@@ -28,8 +32,21 @@ pub struct SessionSettings {
 impl Operations {
     /// Puts the operations together.
     #[must_use]
-    pub fn new(store: Cached, wechat: Client, settings: SessionSettings) -> Self {
-        Self { store, wechat, settings, in_flight: InFlight::default() }
+    pub fn new(
+        store: Cached,
+        wechat: Client,
+        settings: SessionSettings,
+        limits: RequestLimits,
+    ) -> Self {
+        Self {
+            store,
+            wechat,
+            settings,
+            in_flight: InFlight::default(),
+            places: Places::new(limits.requests),
+            login_rate: LoginRate::new(limits.logins_per_second),
+            decrypt_failures: DecryptFailures::new(limits.decrypt_failures),
+        }
     }
 
     /// The store, for the work that is no request.
@@ -43,16 +60,17 @@ impl Operations {
         self.in_flight.finished().await;
     }
 
-    /// The app that a request means.
+    /// The app that a login means.
     ///
     /// # Errors
     ///
     /// [`Failure::NoApp`] only after the store was asked; [`Failure::Storage`] when it could
-    /// not be.
+    /// not be, [`Failure::TooManyLogins`] when too many are waiting for it.
     pub async fn app(&self, appid: Option<&str>) -> Result<Arc<App>, Failure> {
         if let Some(app) = self.store.apps().find(appid) {
             return Ok(Arc::clone(app));
         }
+        let _place = self.places.for_login().ok_or(Failure::TooManyLogins)?;
         let apps = self.store.reload_apps().await.map_err(|e| Failure::Storage(e.into()))?;
         // Only what looks like an appid is repeated: it may be something else, in the wrong place.
         let named = || appid.map(AppId::from).filter(AppId::is_well_formed);

@@ -286,6 +286,12 @@ pub enum Failure {
     /// A parameter is absent, or a list or an object.
     Parameter(&'static str),
     Storage(Arc<StoreError>),
+    /// `limits.requests` wait already.
+    TooManyRequests,
+    /// Half of `limits.requests` are logins already, or all places are taken.
+    TooManyLogins,
+    /// The app began `limits.logins_per_second` within the last second.
+    LoginsTooFast,
     Exchange(ExchangeError),
     LoginNotWritten(Arc<StoreError>),
     VisitNotWritten(Arc<StoreError>),
@@ -295,6 +301,8 @@ pub enum Failure {
     LoginData(DecryptError),
     NoSessionKey(Refusal),
     SessionData(DecryptError),
+    /// `limits.decrypt_failures` of the session's decryptions failed: this one was not tried.
+    SessionDataUntried,
     Auth(Refusal),
     /// A bug: the work on this call ended without an outcome.
     Lost,
@@ -325,6 +333,11 @@ impl Failure {
                 (1003, "PARA_ERR", format!("`{name}` is missing or is no text").into())
             }
             Self::Storage(_) => (1001, "MYSQL_ERR", "the database cannot be reached".into()),
+            Self::TooManyRequests => (1001, "MYSQL_ERR", "too many requests at once".into()),
+            Self::TooManyLogins => (1005, "WEIXIN_NET_ERR", "too many logins at once".into()),
+            Self::LoginsTooFast => {
+                (1005, "WEIXIN_NET_ERR", "too many logins of this app within a second".into())
+            }
             Self::Exchange(error) => match error {
                 ExchangeError::Unreachable(_) => {
                     (1005, "WEIXIN_NET_ERR", "WeChat cannot be reached".into())
@@ -353,7 +366,10 @@ impl Failure {
             Self::InitRefused(why) => (1013, "INIT_APPINFO_FAIL", (*why).into()),
             Self::LoginData(_) => (60021, "DECRYPT_FAIL", nothing),
             Self::NoSessionKey(refusal) => (60021, "GET_SESSION_KEY_FAIL", refusal.reason().into()),
-            Self::SessionData(_) => (60021, "GET_SESSION_KEY_SUCCESS_BUT_DECRYPT_FAIL", nothing),
+            // Told apart, they would say more than that it failed.
+            Self::SessionData(_) | Self::SessionDataUntried => {
+                (60021, "GET_SESSION_KEY_SUCCESS_BUT_DECRYPT_FAIL", nothing)
+            }
             Self::Auth(refusal) => (60012, "AUTH_FAIL", refusal.reason().into()),
             Self::Lost => (1001, "MYSQL_ERR", "internal error".into()),
         }
@@ -368,6 +384,11 @@ impl Failure {
             }
             Self::Exchange(error) => Some(error.to_string()),
             Self::LoginData(error) | Self::SessionData(error) => Some(error.to_string()),
+            Self::TooManyRequests | Self::TooManyLogins => Some("see `limits.requests`".into()),
+            Self::LoginsTooFast => Some("see `limits.logins_per_second`".into()),
+            Self::SessionDataUntried => Some(
+                "not tried: `limits.decrypt_failures` of the session's decryptions failed".into(),
+            ),
             Self::Lost => Some("the work on this request ended without an outcome".into()),
             _ => None,
         }
@@ -384,7 +405,12 @@ impl Failure {
             Self::Exchange(ExchangeError::Refused(error)) if error.is_misconfiguration() => {
                 Concern::Operator
             }
-            Self::Exchange(_) | Self::NoApp(_) => Concern::Passing,
+            Self::Exchange(_)
+            | Self::NoApp(_)
+            | Self::TooManyRequests
+            | Self::TooManyLogins
+            | Self::LoginsTooFast
+            | Self::SessionDataUntried => Concern::Passing,
             _ => Concern::Caller,
         }
     }

@@ -21,6 +21,7 @@ use crate::http::listener::{self, Serving, Terms};
 use crate::http::mina_auth::MinaAuth;
 use crate::http::refusals::Refusals;
 use crate::http::tls::{self, Tls};
+use crate::limits::RequestLimits;
 use crate::open_files;
 use crate::operations::{Operations, SessionSettings};
 use crate::session::Lifetime;
@@ -207,7 +208,12 @@ async fn operations(config: &Config) -> Result<Operations> {
         per_user: config.sessions.per_user,
         touch_sync: config.sessions.touch == Touch::Sync,
     };
-    Ok(Operations::new(store, wechat(config)?, settings))
+    let limits = RequestLimits {
+        requests: config.limits.requests,
+        logins_per_second: config.limits.logins_per_second,
+        decrypt_failures: config.limits.decrypt_failures,
+    };
+    Ok(Operations::new(store, wechat(config)?, settings, limits))
 }
 
 /// Makes the client of WeChat's API that the configuration describes.

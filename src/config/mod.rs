@@ -144,6 +144,9 @@ pub struct Limits {
     pub idle_timeout: Span,
     pub connections: usize,
     pub connections_per_address: usize,
+    pub requests: usize,
+    pub logins_per_second: u32,
+    pub decrypt_failures: u32,
 }
 
 #[derive(Debug, Deserialize, Serialize)]

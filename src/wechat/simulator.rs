@@ -8,7 +8,6 @@ mod faults;
 mod object;
 mod people;
 mod phone;
-mod recent;
 
 use std::io;
 use std::pin::pin;

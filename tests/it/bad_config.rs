@@ -22,6 +22,7 @@ fn assert_refused(settings: &str, expected: &[&str]) {
 #[test]
 fn an_unknown_key_is_named() {
     assert_refused("server.lisen = \"127.0.0.1:0\"", &["lisen", "server", "`listen`"]);
+    assert_refused("limits.logins = 1", &["logins", "limits", "`logins_per_second`"]);
     assert_refused("sever.listen = \"127.0.0.1:0\"", &["sever", "`server`"]);
     assert_refused(
         "apps = [{ appid = \"wx1\", secret = \"s\", name = \"n\" }]",
@@ -36,6 +37,7 @@ fn a_value_that_does_not_fit_is_named_with_what_would() {
     assert_refused("server.listen = \"nowhere\"", &["server.listen", "nowhere", "127.0.0.1:8080"]);
     assert_refused("storage.url = \"oracle:x\"", &["storage.url", "`sqlite:PATH`"]);
     assert_refused("sessions.per_user = -1", &["sessions.per_user", "-1"]);
+    assert_refused("limits.requests = \"many\"", &["limits.requests", "many"]);
     assert_refused("wechat.base_url = \"ftp://wechat\"", &["wechat.base_url", "http://"]);
 }
 

@@ -15,6 +15,7 @@ mod endpoint;
 mod expiry;
 mod health;
 mod initdata;
+mod limits;
 mod logins;
 mod mariadb;
 mod mysql;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::recent::Recent;
+use crate::recent::Recent;
 
 /// Seconds for which a code works. WeChat: wx.login.
 const LIFETIME: i64 = 300;

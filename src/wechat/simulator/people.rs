@@ -4,7 +4,7 @@ use axum::body::Bytes;
 use sha1::{Digest as _, Sha1};
 
 use super::object::{Members, Object, quoted};
-use super::recent::Recent;
+use crate::recent::Recent;
 
 /// How many people with a unionid or profile of their own are known at once.
 const CAPACITY: usize = 10_000;

@@ -6,19 +6,19 @@ use std::hash::Hash;
 
 /// A map that forgets what was put in first when it is full.
 #[derive(Debug)]
-pub(super) struct Recent<K, V> {
+pub(crate) struct Recent<K, V> {
     values: HashMap<K, V>,
     order: VecDeque<K>,
     capacity: usize,
 }
 
 impl<K: Clone + Eq + Hash, V> Recent<K, V> {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self { values: HashMap::new(), order: VecDeque::new(), capacity }
     }
 
     /// Puts a value in, or in the place of the one with the same key.
-    pub(super) fn insert(&mut self, key: K, value: V) {
+    pub(crate) fn insert(&mut self, key: K, value: V) {
         if self.values.insert(key.clone(), value).is_none() {
             self.order.push_back(key);
         }
@@ -27,7 +27,7 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
         }
     }
 
-    pub(super) fn get_mut<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    pub(crate) fn get_mut<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,
     {
@@ -35,7 +35,7 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
     }
 
     /// Forgets from the first value on, until one is to stay.
-    pub(super) fn forget_while(&mut self, is_over: impl Fn(&V) -> bool) {
+    pub(crate) fn forget_while(&mut self, is_over: impl Fn(&V) -> bool) {
         while self.order.front().and_then(|key| self.values.get(key)).is_some_and(&is_over) {
             self.forget_first();
         }
