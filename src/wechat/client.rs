@@ -1,11 +1,15 @@
 //! The client of WeChat's API: the one place that sends HTTP to WeChat.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::{Proxy, Response, Url, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use tracing::{error, info};
+
+use super::breaker::{Breaker, Turn};
 use crate::causes::with_causes;
 use crate::json::Value;
 use crate::session::{App, OpenId};
@@ -40,6 +44,7 @@ pub struct Settings {
 pub struct Client {
     http: reqwest::Client,
     settings: Settings,
+    breaker: Arc<Mutex<Breaker>>,
 }
 
 /// What WeChat says of a code. WeChat: code2Session.
@@ -58,6 +63,9 @@ pub enum ExchangeError {
     /// No host could be reached, or none answered in time.
     #[error("WeChat cannot be reached: {0}")]
     Unreachable(String),
+    /// It could not be reached time after time, and is left alone for the moment: nothing was sent.
+    #[error("WeChat cannot be reached; not tried again for a few seconds")]
+    LeftAlone,
     #[error("WeChat answered with HTTP status {0}")]
     Status(u16),
     #[error("WeChat's answer {0}")]
@@ -76,6 +84,13 @@ pub struct WeChatError {
     pub errcode: i64,
     /// Ends in `rid: …`, which WeChat's support asks for.
     pub errmsg: String,
+}
+
+impl ExchangeError {
+    /// Tells whether WeChat, or the way to it, is down.
+    fn is_outage(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Status(500..))
+    }
 }
 
 impl WeChatError {
@@ -102,7 +117,8 @@ impl Client {
             builder = builder.proxy(Proxy::all(proxy.clone()).map_err(|e| with_causes(&e))?);
         }
         let http = builder.build().map_err(|e| with_causes(&e))?;
-        Ok(Self { http, settings })
+        let breaker = Arc::new(Mutex::new(Breaker::new(Instant::now())));
+        Ok(Self { http, settings, breaker })
     }
 
     /// Asks WeChat who a code of `wx.login()` is. A code works once.
@@ -130,8 +146,33 @@ impl Client {
         }
     }
 
-    /// Gets a path from the first host that can be reached.
+    /// Gets a path from WeChat, unless the breaker is open.
     async fn get(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        deadline: Instant,
+    ) -> Result<Vec<u8>, ExchangeError> {
+        let leave = self.breaker().leave(Instant::now()).ok_or(ExchangeError::LeftAlone)?;
+        let outcome = self.get_from_any(path, query, deadline).await;
+        // Whatever WeChat says, an errcode too, is an answer.
+        let failure = outcome.as_ref().err().filter(|error| error.is_outage());
+        match (self.breaker().ended(leave, failure.is_none(), Instant::now()), failure) {
+            (Some(Turn::Opened), Some(cause)) => {
+                error!(%cause, "WeChat cannot be reached: logins fail at once, but for a trial every few seconds");
+            }
+            (Some(Turn::Closed), _) => info!("WeChat can be reached again"),
+            _ => {}
+        }
+        outcome
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gets a path from the first host that can be reached.
+    async fn get_from_any(
         &self,
         path: &str,
         query: &[(&str, &str)],

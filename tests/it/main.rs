@@ -19,6 +19,7 @@ mod limits;
 mod logins;
 mod mariadb;
 mod mysql;
+mod outage;
 mod secrets;
 mod shutdown;
 mod support;

@@ -1,9 +1,9 @@
 //! What becomes of what WeChat says, and of what it does not.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use mina_auth::session::{App, Lifetime};
@@ -111,24 +111,65 @@ fn a_silent_wechat_is_left_after_the_timeout() {
     gate.open();
 }
 
-#[test]
-fn an_answer_that_never_ends_is_left_after_the_timeout() {
+/// A WeChat that answers its first question with these bytes, and goes on as `then` does.
+fn saying<T: Send + 'static>(
+    bytes: &'static str,
+    then: impl FnOnce(&mut TcpStream) -> T + Send + 'static,
+) -> (SocketAddr, JoinHandle<T>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
+    let talk = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        assert_ne!(stream.read(&mut [0; 4096]).unwrap(), 0);
+        stream.write_all(bytes.as_bytes()).unwrap();
+        then(&mut stream)
+    });
+    (address, talk)
+}
+
+const NOT_REACHED: &str = "1005 WEIXIN_NET_ERR: WeChat cannot be reached";
+const BEGINNING: &str = "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"openid\":\"o\",";
+
+#[test]
+fn an_answer_that_never_ends_is_left_after_the_timeout() {
     let gate = Gate::default();
     let held = gate.clone();
-    thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let _ = stream.read(&mut [0; 4096]);
-        let _ =
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"openid\":\"o\",");
-        held.pass();
-    });
-    let server = Setup::new(address).with("wechat.timeout = \"300ms\"").serve();
+    let (wechat, _) = saying(BEGINNING, move |_| held.pass());
+    let server = Setup::new(wechat).with("wechat.timeout = \"300ms\"").serve();
     let asked = Instant::now();
-    assert_eq!(server.log_in("code").line(), "1005 WEIXIN_NET_ERR: WeChat cannot be reached");
+    assert_eq!(server.log_in("code").line(), NOT_REACHED);
     assert!(asked.elapsed() < Duration::from_secs(10));
     gate.open();
+}
+
+#[test]
+fn an_answer_that_is_cut_off_or_no_http_is_none() {
+    for bytes in [BEGINNING, "HTTP/1.1 200 OK\r\nContent-Le", "\0\x01 \x7f no HTTP at all\r\n\r\n"]
+    {
+        let (wechat, _) = saying(bytes, |_| ());
+        assert_eq!(Setup::new(wechat).serve().log_in("code").line(), NOT_REACHED, "{bytes:?}");
+    }
+}
+
+#[test]
+fn an_answer_of_a_hundred_megabytes_is_not_read_to_its_end() {
+    const LENGTH: usize = 100 << 20;
+    for head in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 104857600\r\n\r\n",
+        // No length: the answer ends with the connection.
+        "HTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.1 500 No\r\nContent-Length: 104857600\r\n\r\n",
+    ] {
+        let (wechat, sent) = saying(head, |stream| {
+            let mut pieces = (0..LENGTH).step_by(1 << 14);
+            pieces.find(|_| stream.write_all(&[b' '; 1 << 14]).is_err()).unwrap_or(LENGTH)
+        });
+        let server = Setup::new(wechat).serve();
+        let line = server.log_in("code").line();
+        assert!(line.contains("is too long") || line.contains("status 500"), "{line}");
+        let sent = sent.join().unwrap();
+        assert!(sent < LENGTH / 2, "{sent} bytes were taken after {head:?}");
+    }
 }
 
 #[test]
@@ -210,7 +251,7 @@ fn app() -> App {
     }
 }
 
-fn client(hosts: &[std::net::SocketAddr]) -> Client {
+fn client(hosts: &[SocketAddr]) -> Client {
     let base_urls = hosts.iter().map(|host| format!("http://{host}").parse().unwrap());
     let settings = Settings { base_urls: base_urls.collect(), timeout: PATIENCE, proxy: None };
     Client::new(settings).unwrap()
