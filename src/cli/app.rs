@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, ensure};
 use clap::Subcommand;
 use secrecy::SecretString;
+use zeroize::Zeroizing;
 
 use super::block_on;
 use crate::config::Config;
@@ -114,6 +115,7 @@ impl Add {
             }
             std::io::read_to_string(stdin()).context("cannot read the secret")?
         };
+        let text = Zeroizing::new(text);
         let secret = text.trim();
         match known {
             Some(app) if secret.is_empty() => return Ok(app.secret.clone()),

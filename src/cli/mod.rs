@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, setrlimit, umask};
 
 use crate::config::Config;
 use crate::telemetry;
@@ -90,6 +92,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
+    keep_to_oneself().context("core dumps cannot be turned off")?;
     let named = || std::env::var_os("MINA_AUTH_CONFIG").filter(|name| !name.is_empty());
     let file = cli.config.or_else(|| named().map(Into::into));
     let load = || Config::load(file.as_deref());
@@ -120,6 +123,18 @@ fn run(cli: Cli) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Sees to it that what this process writes and what it holds in memory is for its user alone.
+fn keep_to_oneself() -> std::io::Result<()> {
+    umask(Mode::RWXG | Mode::RWXO);
+    // A core dump has every secret in it.
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    // The limit does not hold where the kernel pipes dumps into a program; this does, and keeps
+    // others of this user from reading memory and environment as well.
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    Ok(())
+}
+
 /// Runs a command's work on one thread.
 fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
@@ -138,4 +153,19 @@ fn stop_signal() -> Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use rustix::process::{DumpableBehavior, dumpable_behavior, getrlimit};
+
+    use super::*;
+
+    #[test]
+    fn the_process_leaves_nothing_to_others() {
+        keep_to_oneself().unwrap();
+        assert_eq!(umask(Mode::RWXG | Mode::RWXO), Mode::RWXG | Mode::RWXO);
+        assert_eq!(getrlimit(Resource::Core).maximum, Some(0));
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+    }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use config::{Environment, File, FileFormat};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::choices::one_of;
 use crate::secrets::Keys;
@@ -404,7 +405,7 @@ fn read_secret(setting: &str, file: &Path) -> Result<SecretString, ConfigError> 
     let text = std::fs::read_to_string(file).map_err(|error| {
         ConfigError::setting(setting, format!("cannot read `{}`: {error}", file.display()))
     })?;
-    Ok(text.trim().into())
+    Ok(Zeroizing::new(text).trim().into())
 }
 
 fn http_url(setting: &str, text: &str) -> Result<reqwest::Url, ConfigError> {

@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use tracing::{error, info};
+use zeroize::Zeroizing;
 
 use super::breaker::{Breaker, Turn};
 use crate::causes::with_causes;
@@ -27,6 +28,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const BUSY_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
 
 /// WeChat's answers are a few hundred bytes.
+const USUAL_ANSWER: usize = 2 * 1024;
 const MAX_ANSWER: usize = 64 * 1024;
 
 /// How to reach WeChat.
@@ -152,7 +154,7 @@ impl Client {
         path: &str,
         query: &[(&str, &str)],
         deadline: Instant,
-    ) -> Result<Vec<u8>, ExchangeError> {
+    ) -> Result<Zeroizing<Vec<u8>>, ExchangeError> {
         let leave = self.breaker().leave(Instant::now()).ok_or(ExchangeError::LeftAlone)?;
         let outcome = self.get_from_any(path, query, deadline).await;
         // Whatever WeChat says, an errcode too, is an answer.
@@ -177,7 +179,7 @@ impl Client {
         path: &str,
         query: &[(&str, &str)],
         deadline: Instant,
-    ) -> Result<Vec<u8>, ExchangeError> {
+    ) -> Result<Zeroizing<Vec<u8>>, ExchangeError> {
         let mut unreachable = Vec::new();
         for base in &self.settings.base_urls {
             match self.get_from(base, path, query, deadline).await {
@@ -198,7 +200,7 @@ impl Client {
         path: &str,
         query: &[(&str, &str)],
         deadline: Instant,
-    ) -> Result<Vec<u8>, Attempt> {
+    ) -> Result<Zeroizing<Vec<u8>>, Attempt> {
         let mut url = base.clone();
         url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
         url.query_pairs_mut().extend_pairs(query);
@@ -239,8 +241,9 @@ enum Attempt {
 }
 
 /// Reads a body, or `None` when it is longer than any answer of WeChat's.
-async fn read_body(response: &mut Response) -> reqwest::Result<Option<Vec<u8>>> {
-    let mut body = Vec::new();
+async fn read_body(response: &mut Response) -> reqwest::Result<Option<Zeroizing<Vec<u8>>>> {
+    // The session_key is in it: where there is room for it all, no outgrown copy is left behind.
+    let mut body = Zeroizing::new(Vec::with_capacity(USUAL_ANSWER));
     while let Some(chunk) = response.chunk().await? {
         body.extend_from_slice(&chunk);
         if body.len() > MAX_ANSWER {

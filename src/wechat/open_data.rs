@@ -10,6 +10,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use cbc::cipher::block_padding::Pkcs7;
 use cbc::cipher::{BlockModeDecrypt as _, BlockModeEncrypt as _, KeyIvInit as _};
+use zeroize::Zeroizing;
 
 use crate::json::{self, Value};
 
@@ -59,14 +60,15 @@ impl OpenData {
         iv: Option<&str>,
         appid: &str,
     ) -> Result<Self, DecryptError> {
-        let key: [u8; 16] =
-            decode_base64(session_key).try_into().map_err(|_| DecryptError::SessionKey)?;
-        let iv: [u8; 16] = match iv {
-            None | Some("old") => key,
-            Some(iv) => decode_base64(iv).try_into().map_err(|_| DecryptError::Iv)?,
+        let key = Zeroizing::new(decode_base64(session_key));
+        let key: &[u8; 16] = key.as_slice().try_into().map_err(|_| DecryptError::SessionKey)?;
+        let iv = iv.filter(|iv| *iv != "old").map(decode_base64);
+        let iv: &[u8; 16] = match &iv {
+            None => key,
+            Some(iv) => iv.as_slice().try_into().map_err(|_| DecryptError::Iv)?,
         };
         let mut data = decode_base64(encrypted);
-        let length = cbc::Decryptor::<Aes128>::new(&key.into(), &iv.into())
+        let length = cbc::Decryptor::<Aes128>::new(key.into(), iv.into())
             .decrypt_padded::<Pkcs7>(&mut data)
             .map_err(|_| DecryptError::Cipher)?
             .len();
@@ -155,16 +157,18 @@ pub fn minimal_profile(open_id: &str) -> String {
 /// Decodes base64 as PHP does: padding and foreign characters do not count, and a space stands
 /// for the `+` that form decoding turned into one.
 pub(crate) fn decode_base64(text: &str) -> Vec<u8> {
-    let mut symbols: Vec<u8> = text
+    let wanted = text
         .bytes()
         .map(|byte| if byte == b' ' { b'+' } else { byte })
-        .filter(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
-        .collect();
+        .filter(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'));
+    // It may be a key: it must leave no copy behind, so it must not grow either.
+    let mut symbols = Zeroizing::new(Vec::with_capacity(text.len()));
+    symbols.extend(wanted);
     if symbols.len() % 4 == 1 {
         // Six bits are no byte.
         symbols.pop();
     }
-    LENIENT.decode(symbols).unwrap_or_default()
+    LENIENT.decode(&*symbols).unwrap_or_default()
 }
 
 #[cfg(test)]

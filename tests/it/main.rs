@@ -20,6 +20,7 @@ mod logins;
 mod mariadb;
 mod mysql;
 mod outage;
+mod process;
 mod secrets;
 mod shutdown;
 mod support;

@@ -60,6 +60,11 @@ impl Program {
         assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
     }
 
+    /// What the kernel says of the running process in a file of its directory in /proc.
+    pub fn proc(&self, file: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
+    }
+
     /// Kills the process with SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
