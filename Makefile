@@ -1,7 +1,7 @@
 # `make help` lists what one can do here; CI calls these targets and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build test lint fmt bench ci clean
+.PHONY: help dev build test lint fmt audit bench timing ci clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 12
@@ -27,9 +27,16 @@ lint: ## check formatting, clippy, the documentation and the dependencies
 fmt: ## format the code
 	cargo fmt
 
+audit: ## look the dependencies up among known holes (needs the network)
+	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny --log-level error check advisories
+
 bench: build ## measure, side by side with nginx and redis (ARGS="--quick" for two minutes)
 	bench/setup.sh
 	node bench/run.mjs --binary target/release/mina-auth $(ARGS)
+
+timing: build ## compare the times of a wrong skey and of an unknown id
+	node bench/timing.mjs --binary target/release/mina-auth $(ARGS)
 
 ci: lint test ## what CI runs
 
