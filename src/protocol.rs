@@ -396,6 +396,19 @@ impl Failure {
         }
     }
 
+    /// Tells whether the call was refused unseen, to spare the server or WeChat. There may be any
+    /// number of these, and one is like another.
+    #[must_use]
+    pub fn is_shed(&self) -> bool {
+        matches!(
+            self,
+            Self::TooManyRequests
+                | Self::TooManyLogins
+                | Self::LoginsTooFast
+                | Self::Exchange(ExchangeError::LeftAlone)
+        )
+    }
+
     /// Whose business the failure is.
     #[must_use]
     pub fn concern(&self) -> Concern {

@@ -2,18 +2,20 @@
 //!
 //! Events go through `tracing`. The line of each request does not: at a hundred thousand requests
 //! a second formatting and writing it that way would cost as much as the requests. [`RequestLog`]
-//! writes the same lines many at a time.
+//! writes the same lines many at a time. Requests that are refused in an overload share a line: the
+//! log must not be what everybody waits for.
 
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal as _, Write as _, stderr};
+use std::mem::{discriminant, take};
 use std::panic::PanicHookInfo;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
-use tracing::error;
 use tracing::level_filters::LevelFilter;
+use tracing::{error, warn};
 
 use crate::choices::one_of;
 use crate::json;
@@ -151,10 +153,13 @@ pub struct Served<'a> {
 impl Served<'_> {
     /// The cause of the failure, where the reason does not say it already.
     fn cause(&self) -> Option<String> {
-        let failure = self.failure?;
-        let (_, _, reason) = failure.answer();
-        failure.cause().filter(|cause| reason.is_empty() || !cause.ends_with(&*reason))
+        self.failure.and_then(untold_cause)
     }
+}
+
+fn untold_cause(failure: &Failure) -> Option<String> {
+    let (_, _, reason) = failure.answer();
+    failure.cause().filter(|cause| reason.is_empty() || !cause.ends_with(&*reason))
 }
 
 /// The lines of the requests that one listener thread serves.
@@ -170,6 +175,8 @@ pub struct RequestLog {
 #[derive(Debug, Default)]
 struct Lines {
     text: String,
+    /// Requests that were refused unseen, each kind with its number.
+    shed: Vec<(Failure, u64)>,
     /// The second that was last written out, and how: most lines share it with the one before.
     second: u64,
     written_second: String,
@@ -198,8 +205,12 @@ impl RequestLog {
             return;
         }
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.text.is_empty() {
+        if lines.text.is_empty() && lines.shed.is_empty() {
             self.waiting.notify_one();
+        }
+        if let Some(failure) = served.failure.filter(|failure| failure.is_shed()) {
+            lines.count_shed(failure);
+            return;
         }
         // Writing to a String cannot fail.
         let _ = match self.format {
@@ -222,11 +233,28 @@ impl RequestLog {
 
     /// Writes what waits.
     pub fn flush(&self) {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).write_out();
+        let shed = {
+            let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.write_out();
+            take(&mut lines.shed)
+        };
+        for (failure, count) in shed {
+            let (code, answer, reason) = failure.answer();
+            let cause = untold_cause(&failure);
+            warn!(code, answer, %reason, cause, count, "requests were refused");
+        }
     }
 }
 
 impl Lines {
+    fn count_shed(&mut self, failure: &Failure) {
+        let kind = discriminant(failure);
+        match self.shed.iter_mut().find(|(counted, _)| discriminant(counted) == kind) {
+            Some((_, count)) => *count += 1,
+            None => self.shed.push((failure.clone(), 1)),
+        }
+    }
+
     fn write_out(&mut self) {
         // There is nobody to tell when stderr is gone.
         let _ = stderr().write_all(self.text.as_bytes());
@@ -351,6 +379,21 @@ mod tests {
         json.request(&served(Some(&Failure::Lost)));
         let line: serde_json::Value = serde_json::from_str(&lines(&json)).unwrap();
         assert_eq!((&line["level"], &line["code"]), (&"ERROR".into(), &1001.into()));
+    }
+
+    #[test]
+    fn requests_refused_in_an_overload_share_a_line() {
+        let log = log(LogFormat::Json);
+        for _ in 0..1000 {
+            log.request(&served(Some(&Failure::TooManyLogins)));
+            log.request(&served(Some(&Failure::TooManyRequests)));
+        }
+        assert_eq!(lines(&log), "");
+        let shed = take(&mut log.lines.lock().unwrap().shed);
+        let shed: Vec<_> =
+            shed.iter().map(|(failure, count)| (failure.answer().2, *count)).collect();
+        let [logins, others] = ["too many logins at once", "too many requests at once"];
+        assert_eq!(shed, [(logins.into(), 1000), (others.into(), 1000)]);
     }
 
     #[test]

@@ -161,7 +161,7 @@ impl Client {
         let failure = outcome.as_ref().err().filter(|error| error.is_outage());
         match (self.breaker().ended(leave, failure.is_none(), Instant::now()), failure) {
             (Some(Turn::Opened), Some(cause)) => {
-                error!(%cause, "WeChat cannot be reached: logins fail at once, but for a trial every few seconds");
+                error!(%cause, "WeChat cannot be reached: logins fail at once, but for a few trials");
             }
             (Some(Turn::Closed), _) => info!("WeChat can be reached again"),
             _ => {}

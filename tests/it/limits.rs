@@ -55,7 +55,8 @@ fn logins_are_refused_first_and_checks_go_on() {
     }
     assert_eq!(server.log_in("another").code, 0);
     let log = server.stop().stderr;
-    assert!(log.contains(r#""cause":"see `limits.requests`""#), "{log}");
+    let refused = r#""message":"requests were refused","code":1005,"answer":"WEIXIN_NET_ERR","reason":"too many logins at once","cause":"see `limits.requests`","count":1"#;
+    assert!(log.contains(refused), "{log}");
 }
 
 #[test]
