@@ -15,6 +15,7 @@ use crate::clock;
 use crate::config::{Addresses, Config, Touch};
 use crate::http::address::{self, Address, Bound};
 use crate::http::admin::Admin;
+use crate::http::bodies::Bodies;
 use crate::http::door::Door;
 use crate::http::health;
 use crate::http::listener::{self, Serving, Terms};
@@ -110,7 +111,10 @@ pub async fn serve(
 
     let endpoint = Arc::new(MinaAuth {
         operations: Arc::clone(&operations),
-        max_body: usize::try_from(config.server.max_body.0)?,
+        bodies: Bodies::new(
+            usize::try_from(config.server.max_body.0)?,
+            usize::try_from(config.limits.long_bodies.0)?,
+        ),
         initdata: config.server.initdata,
         default_lifetime: Lifetime::default(),
         access_key: config.access_key()?,

@@ -27,6 +27,10 @@ impl Config {
         if limits.header_size.0 < MIN_HEADER_SIZE {
             return Err(ConfigError::setting("limits.header_size", "expected at least 8KiB"));
         }
+        if limits.long_bodies.0 < self.server.max_body.0 {
+            let problem = "expected at least `server.max_body`";
+            return Err(ConfigError::setting("limits.long_bodies", problem));
+        }
         if limits.connections == 0 {
             return Err(ConfigError::setting("limits.connections", "is zero"));
         }

@@ -142,6 +142,7 @@ pub struct Limits {
     pub header_size: Size,
     pub header_timeout: Span,
     pub body_timeout: Span,
+    pub long_bodies: Size,
     pub idle_timeout: Span,
     pub connections: usize,
     pub connections_per_address: usize,

@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::access_key::AccessKey;
 use super::address::Peer;
+use super::bodies;
 use super::connections::{Activity, Phase};
 use super::listener::FAILED;
 use super::mina_auth::{Public, appid_of};
@@ -27,9 +28,6 @@ use crate::protocol::{self, CHECKED_END, CHECKED_START, Failure, Success};
 
 /// How many bytes of room a read has: more than any check is long.
 const ROOM: usize = 2048;
-
-/// How long a body may be: longer than that of any login.
-const LONGEST_BODY: usize = 16 * 1024;
 
 /// How many headers a request may have.
 const MAX_HEADERS: usize = 32;
@@ -43,7 +41,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     activity: &Activity,
 ) -> Option<BytesMut> {
     let key = public.endpoint.access_key.as_ref();
-    let longest = public.endpoint.max_body.min(LONGEST_BODY);
+    let longest = public.endpoint.bodies.max.min(bodies::SHORT);
     let mut received = BytesMut::new();
     let mut answer = Vec::new();
     loop {
@@ -81,7 +79,12 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             let _ = stream.shutdown().await;
             return None;
         }
+        // What a long one took is not kept for the short ones.
+        if received.is_empty() && received.capacity() > 2 * ROOM {
+            received = BytesMut::new();
+        }
         answer.clear();
+        answer.shrink_to(2 * ROOM);
     }
 }
 

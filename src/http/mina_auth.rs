@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Body as _, Incoming};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::header::{
     CONNECTION, CONTENT_TYPE, FORWARDED, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE,
 };
@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::access_key::AccessKey;
 use super::address::Peer;
+use super::bodies::{Bodies, Unread};
 use super::connections::{Activity, Phase};
 use super::express;
 use super::listener::{Handler, plain};
@@ -32,8 +33,7 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"mina-auth
 /// The protocol endpoint.
 pub struct MinaAuth {
     pub operations: Arc<Operations>,
-    /// `server.max_body`, bytes.
-    pub max_body: usize,
+    pub bodies: Bodies,
     /// `server.initdata`
     pub initdata: bool,
     /// What an app set by `initdata` gets.
@@ -70,16 +70,13 @@ impl Handler for Public {
             endpoint.refusals.count(Refusal::AccessKey, peer);
             return without_key();
         }
-        let Some(body) = endpoint.read(body).await else {
-            let text = "the body is longer than `server.max_body`\n";
-            let mut response = plain(StatusCode::PAYLOAD_TOO_LARGE, text);
-            // What is left of the body is not read.
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            return response;
+        let body = match endpoint.bodies.read(body).await {
+            Ok(body) => body,
+            Err(unread) => return without_body(unread),
         };
         activity.begin(Phase::Answering);
         let local = || is_local(peer, &head.headers);
-        let (outcome, _) = self.exchange(path_appid, local, &body).await;
+        let (outcome, _) = self.exchange(path_appid, local, &body.bytes).await;
         let mut response = Response::new(protocol::answered(&outcome).into());
         response.headers_mut().insert(CONTENT_TYPE, JSON);
         response
@@ -122,29 +119,6 @@ impl Public {
 }
 
 impl MinaAuth {
-    /// Reads a body; `None` when it is too long.
-    async fn read(&self, mut body: Incoming) -> Option<Bytes> {
-        // What the head announced.
-        if body.size_hint().lower() > self.max_body as u64 {
-            return None;
-        }
-        // Nearly every body comes in one piece and is used where it is. One that never comes is
-        // the business of the listener's sweep.
-        let first = next_piece(&mut body).await;
-        if body.is_end_stream() || first.is_empty() {
-            return (first.len() <= self.max_body).then_some(first);
-        }
-        let mut pieces = BytesMut::from(first);
-        while pieces.len() <= self.max_body {
-            let piece = next_piece(&mut body).await;
-            if piece.is_empty() {
-                return Some(pieces.freeze());
-            }
-            pieces.extend_from_slice(&piece);
-        }
-        None
-    }
-
     async fn call(
         &self,
         request: protocol::Request<'_>,
@@ -205,20 +179,6 @@ impl MinaAuth {
     }
 }
 
-/// The next bytes of a body; none at its end, or when the client has gone.
-async fn next_piece(body: &mut Incoming) -> Bytes {
-    loop {
-        match body.frame().await {
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) if data.is_empty() => {}
-                Ok(data) => return data,
-                Err(_trailers) => {}
-            },
-            Some(Err(_)) | None => return Bytes::new(),
-        }
-    }
-}
-
 /// The app in the path, empty when it names none; `None` when the path is not the endpoint's.
 #[must_use]
 pub fn appid_of(path: &str) -> Option<&str> {
@@ -229,6 +189,21 @@ pub fn appid_of(path: &str) -> Option<&str> {
         None => return None,
     };
     (!appid.contains('/')).then_some(appid)
+}
+
+fn without_body(unread: Unread) -> Response<Full<Bytes>> {
+    let (status, text) = match unread {
+        Unread::TooLong => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than `server.max_body`\n")
+        }
+        Unread::NoMemory => {
+            (StatusCode::SERVICE_UNAVAILABLE, "too many long bodies; see `limits.long_bodies`\n")
+        }
+    };
+    let mut response = plain(status, text);
+    // What is left of the body is not read.
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 fn without_key() -> Response<Full<Bytes>> {

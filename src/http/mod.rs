@@ -3,6 +3,7 @@
 pub mod access_key;
 pub mod address;
 pub mod admin;
+pub mod bodies;
 pub mod connections;
 pub mod door;
 pub mod express;

@@ -56,6 +56,7 @@ fn a_word_that_is_none_of_the_choices_is_told_the_choices() {
 #[test]
 fn a_size_that_is_none_is_told_what_one_looks_like() {
     assert_refused("server.max_body = \"lots\"", &["server.max_body", "lots", "1MiB"]);
+    assert_refused("limits.long_bodies = \"1KiB\"", &["limits.long_bodies", "server.max_body"]);
 }
 
 #[test]

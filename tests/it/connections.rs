@@ -188,3 +188,17 @@ fn a_process_that_may_not_open_enough_files_says_so() {
     let server = Server::start(command.env("MINA_AUTH__LOG__FORMAT", "json"));
     server.program.stderr.wait_for_text("LimitNOFILE");
 }
+
+#[test]
+fn long_bodies_share_a_memory_and_short_ones_need_none() {
+    let server = serve("server.max_body = \"64KiB\"\nlimits.long_bodies = \"64KiB\"");
+    let long = http::request("POST", PATH, &[], &vec![b' '; 60_000]);
+    let mut half_sent = Connection::open(server.address);
+    half_sent.send(&long[..50_000]);
+    eventually(PATIENCE, "there is no memory for another", || {
+        (http::send(server.address, long.clone()).status == 503).then_some(())
+    });
+    assert_logs_in(&mut Connection::open(server.address));
+    assert_eq!(half_sent.send(&long[50_000..]).read().status, 200);
+    assert_eq!(http::send(server.address, long).status, 200);
+}
