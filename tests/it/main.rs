@@ -13,6 +13,7 @@ mod dev;
 mod durability;
 mod endpoint;
 mod expiry;
+mod faults;
 mod health;
 mod initdata;
 mod limits;

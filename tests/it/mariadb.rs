@@ -1,8 +1,6 @@
 //! A MariaDB server of the tests' own: its own data directory, a free port, gone with the tests.
 //! The unit tests of the MySQL store use this file too.
 
-#![expect(dead_code, reason = "the unit tests and the whole-server tests use a part of it each")]
-
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;

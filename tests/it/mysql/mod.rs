@@ -15,7 +15,7 @@ mod import;
 mod nodes;
 
 /// A server's set-up on a database.
-fn on(database: &Database, wechat: SocketAddr) -> Setup {
+pub fn on(database: &Database, wechat: SocketAddr) -> Setup {
     Setup::new(wechat).with(&format!("storage.url = \"{}\"", database.url))
 }
 

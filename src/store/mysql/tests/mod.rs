@@ -8,6 +8,7 @@ use crate::session::Lifetime;
 use crate::store::Whose;
 use crate::store::cached::{CacheSettings, Cached};
 
+#[expect(dead_code, reason = "the whole-server tests use more of it")]
 #[path = "../../../../tests/it/mariadb.rs"]
 mod mariadb;
 mod migration;
