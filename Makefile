@@ -14,8 +14,9 @@ build: ## build target/release/mina-auth
 
 test: ## run all tests; installs what they need
 	tests/setup.sh
+	cd tests/clients && npm ci --no-audit --no-fund
 	cargo test --locked
-	cd tests/clients && npm ci --no-audit --no-fund && npm test
+	cd tests/clients && npm test
 
 lint: ## check formatting, clippy, the documentation and the dependencies
 	cargo fmt --check

@@ -20,6 +20,7 @@ mod limits;
 mod logins;
 mod mariadb;
 mod mysql;
+mod naughty;
 mod outage;
 mod process;
 mod secrets;
