@@ -1,7 +1,9 @@
 # `make help` lists what one can do here; CI calls these targets and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build test lint fmt audit bench timing ci clean
+TIME = 600
+TARGETS = envelope open_data headers config
+.PHONY: help dev build test lint fmt audit fuzz bench timing load ci clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 12
@@ -20,6 +22,7 @@ test: ## run all tests; installs what they need
 
 lint: ## check formatting, clippy, the documentation and the dependencies
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --document-private-items
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
@@ -27,6 +30,15 @@ lint: ## check formatting, clippy, the documentation and the dependencies
 
 fmt: ## format the code
 	cargo fmt
+	cargo fmt --manifest-path fuzz/Cargo.toml
+
+fuzz: ## fuzz each target for ten minutes (TIME=60 for one, TARGETS="config headers" for some)
+	command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	@# No sanitizer: there is no unsafe code here. The variable lets the stable compiler instrument.
+	cd fuzz && for target in $(TARGETS); do \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target -- \
+			-max_total_time=$(TIME) -timeout=30 -print_final_stats=1 || exit; \
+	done
 
 audit: ## look the dependencies up among known holes (needs the network)
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
@@ -39,8 +51,12 @@ bench: build ## measure, side by side with nginx and redis (ARGS="--quick" for t
 timing: build ## compare the times of a wrong skey and of an unknown id
 	node bench/timing.mjs --binary target/release/mina-auth $(ARGS)
 
+load: build ## load it with more than it is made for (ARGS="--quick" for half a minute)
+	bench/setup.sh
+	node bench/load.mjs --binary target/release/mina-auth $(ARGS)
+
 ci: lint test ## what CI runs
 
 clean: ## remove what was built
 	cargo clean
-	rm -rf tests/clients/node_modules
+	rm -rf fuzz/target tests/clients/node_modules

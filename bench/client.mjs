@@ -23,7 +23,8 @@ function body(interfaceName, para) {
   return JSON.stringify({ version: 1, componentName: 'MA', interface: { interfaceName, para } });
 }
 
-function request(text, close = false) {
+/** A request with this body, as it goes over the wire. */
+export function request(text, close = false) {
   const connection = close ? 'Connection: close\r\n' : '';
   return `POST /mina_auth/ HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: application/json\r\n`
     + `Content-Type: application/json\r\nContent-Length: ${text.length}\r\n${connection}\r\n${text}`;
@@ -48,7 +49,7 @@ export async function probe(port, text, { close = false } = {}) {
 }
 
 /** Finds the whole answers in what was received. */
-function* answers(received) {
+export function* answers(received) {
   for (let at = 0; ;) {
     const head = received.indexOf(END_OF_HEAD, at);
     if (head < 0) return;

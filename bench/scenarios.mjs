@@ -188,7 +188,7 @@ async function besideNginx(bench, use, store, { close = false, ...options } = {}
 }
 
 /** Sends a request that must succeed. */
-async function right(port, request, options) {
+export async function right(port, request, options) {
   const answer = await probe(port, request, options);
   if (!answer.text.startsWith('{"returnCode":0,')) throw new Error(`a request failed: ${answer.text}`);
   return answer;
@@ -214,7 +214,7 @@ function compare(runs, field) {
 }
 
 /** Runs `work` with servers that it takes into `use`, and stops them in the end. */
-async function withServers(work) {
+export async function withServers(work) {
   const servers = [];
   try {
     return await work(async (starting) => {

@@ -16,7 +16,7 @@ export const APP = 'wx0123456789abcdef';
 const SECRET = '0123456789abcdef0123456789abcdef';
 
 // What nginx says as WeChat, for every code: the code is the openid.
-const SESSION_KEY = Buffer.alloc(16, 'k').toString('base64');
+export const SESSION_KEY = Buffer.alloc(16, 'k').toString('base64');
 
 const PROFILE_BYTES = 350;
 
