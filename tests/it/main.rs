@@ -14,6 +14,7 @@ mod durability;
 mod endpoint;
 mod expiry;
 mod faults;
+mod fuzz;
 mod health;
 mod initdata;
 mod limits;

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use mina_auth::clock;
 use serde_json::{Value, json};
 
-use super::{Chance, rounds};
+use super::rounds;
 use crate::mariadb::Mariadb;
 use crate::mysql::on;
 use crate::support::server::{LOGIN, envelope};
-use crate::support::{Answer, Server, Session, Setup, WeChat, http};
+use crate::support::{Answer, Chance, Server, Session, Setup, WeChat, http};
 
 const CLIENTS: usize = 8;
 const USERS_OF_EACH: usize = 4;

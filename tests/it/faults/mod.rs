@@ -3,7 +3,6 @@
 //! `MINA_AUTH_TEST_ROUNDS` says how often what is left to chance is tried, and
 //! `MINA_AUTH_TEST_SEED` has the chance fall as it did before.
 
-mod chance;
 mod database;
 mod disk;
 mod kill;
@@ -11,7 +10,6 @@ mod kill;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
-use self::chance::Chance;
 use crate::support::{Server, Session};
 
 /// How many rounds a test with rounds has.

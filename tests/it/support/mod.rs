@@ -1,5 +1,6 @@
 //! What the tests stand on: programs, connections and a WeChat.
 
+mod chance;
 mod gate;
 pub mod http;
 pub mod program;
@@ -11,6 +12,7 @@ pub mod wechat;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
+pub use chance::Chance;
 pub use gate::Gate;
 pub use server::{Answer, Server, Session, Setup};
 pub use simulator::Simulator;
