@@ -1,30 +1,131 @@
-//! No secret is ever written to a log, whatever goes well or wrong.
+//! No secret gets out, whatever goes well or wrong: into a log, an answer that is not its owner's,
+//! the output of a command, or the list of processes.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::mariadb::Mariadb;
 use crate::support::server::{CHECK, DECRYPT, INITDATA, LOGIN};
 use crate::support::wechat::{self, Question, SESSION_KEY};
 use crate::support::{
-    APP, OTHER_APP, Reply, Server, Setup, Simulator, WeChat, http, refusing_address,
+    APP, Answer, OTHER_APP, Reply, Server, Setup, Simulator, WeChat, http, refusing_address,
 };
 
 /// Secrets with characters that a URL cannot hold as they are.
 const SECRET: &str = "the+app/secret=of&the first";
 const WRONG_SECRET: &str = "a+wrong/secret=of&the second";
 
-const DEBUG: &str = "log.level = \"debug\"";
+/// The password of the tests' own MariaDB.
+const DATABASE_PASSWORD: &str = "s@cret";
 
-/// A set-up with two apps; WeChat knows the secret of the first.
-fn setup(wechat: std::net::SocketAddr) -> Setup {
-    Setup::new(wechat).with(DEBUG).with(&format!(
-        r#"
-        wechat.timeout = "300ms"
-        apps = [
-            {{ appid = "{APP}", secret = "{SECRET}", default = true }},
-            {{ appid = "{OTHER_APP}", secret = "{WRONG_SECRET}" }},
-        ]
-        "#
-    ))
+/// Settings that are secrets themselves.
+const SECRET_SETTINGS: &[(&str, &str)] = &[("admin.token", "the+token/of=the&admin listener")];
+
+/// A server with every secret that there is, and all that came out of it.
+struct Watched {
+    setup: Setup,
+    server: Server,
+    /// Nobody is told.
+    secrets: Vec<String>,
+    /// The client alone is told, or said it.
+    private: Vec<String>,
+    answers: Vec<String>,
+}
+
+impl Watched {
+    /// A server with two apps; WeChat knows the secret of the first.
+    fn start(storage: &str, wechat: SocketAddr) -> Self {
+        let mut setup = Setup::new(wechat).with(&format!(
+            r#"
+            log.level = "debug"
+            storage.url = "{storage}"
+            wechat.timeout = "300ms"
+            apps = [
+                {{ appid = "{APP}", secret = "{SECRET}", default = true }},
+                {{ appid = "{OTHER_APP}", secret = "{WRONG_SECRET}" }},
+            ]
+            "#
+        ));
+        let mut secrets = [SECRET, WRONG_SECRET, SESSION_KEY, DATABASE_PASSWORD].to_vec();
+        for (setting, secret) in SECRET_SETTINGS {
+            setup = setup.with(&format!("{setting} = \"{secret}\""));
+            secrets.push(secret);
+        }
+        let server = setup.serve();
+        let secrets = secrets.into_iter().map(str::to_owned).collect();
+        Self { setup, server, secrets, private: Vec::new(), answers: Vec::new() }
+    }
+
+    /// Takes note of what the log must not have.
+    fn keep(&mut self, private: impl Into<String>) -> String {
+        self.private.push(private.into());
+        self.private.last().unwrap().clone()
+    }
+
+    fn call(&mut self, interface: &str, para: &Value) -> Answer {
+        self.call_in("", interface, para)
+    }
+
+    fn call_in(&mut self, app: &str, interface: &str, para: &Value) -> Answer {
+        let call = json!({ "interfaceName": interface, "para": para });
+        let answer = self.server.call_in(app, &call);
+        self.answers.push(format!("{} {}", answer.line(), answer.data));
+        answer
+    }
+
+    /// A login that keeps its code from the log.
+    fn log_in(&mut self, code: &str) -> Answer {
+        let code = self.keep(code);
+        self.call(LOGIN, &json!({ "code": code }))
+    }
+
+    /// Looks everywhere.
+    fn assert_kept(self) {
+        let process = PathBuf::from(format!("/proc/{}", self.server.program.id()));
+        let read = |file: PathBuf| std::fs::read_to_string(file).unwrap();
+        assert_absent(&self.secrets, "the arguments", &read(process.join("cmdline")));
+        assert_absent(&self.secrets, "the environment", &read(process.join("environ")));
+        for thread in process.join("task").read_dir().unwrap() {
+            let children = read(thread.unwrap().path().join("children"));
+            assert_eq!(children, "", "a child would have an environment too");
+        }
+        for path in ["/health/live", "/health/ready", "/metrics", "/"] {
+            let response = http::get(self.server.admin, path);
+            assert_absent(&self.secrets, path, response.text());
+        }
+        assert_absent(&self.secrets, "an answer", &self.answers.join("\n"));
+        let commands: [&[&str]; 7] = [
+            &["config", "show"],
+            &["check"],
+            &["app", "list", "--json"],
+            &["app", "show", APP],
+            &["session", "list"],
+            &["session", "show", "--openid", "person", "--json"],
+            &["session", "revoke", "--openid", "person", "--json"],
+        ];
+        for command in commands {
+            let said = self.setup.run(command);
+            assert_absent(&self.secrets, &command.join(" "), &(said.stdout + &said.stderr));
+        }
+        let written = self.server.stop();
+        let written = written.stdout + &written.stderr;
+        assert!(written.contains("\"request\""), "{written}");
+        assert_absent(&self.secrets, "the log", &written);
+        assert_absent(&self.private, "the log", &written);
+    }
+}
+
+/// Asserts that none of these is there, as it is or as URLs and JSON write it.
+fn assert_absent(secrets: &[String], place: &str, written: &str) {
+    for secret in secrets {
+        let encoded: String = percent_encoded(secret);
+        let in_json = Value::from(secret.as_str()).to_string();
+        for needle in [secret.as_str(), &encoded, in_json.trim_matches('"')] {
+            assert!(!written.contains(needle), "`{needle}` is in {place}:\n{written}");
+        }
+    }
 }
 
 /// A WeChat that goes wrong in every way it can, and repeats secrets where it can.
@@ -51,54 +152,42 @@ fn answer(question: &Question) -> Reply {
     }
 }
 
-/// What must not be found, by and by.
-#[derive(Default)]
-struct Secrets(Vec<String>);
-
-impl Secrets {
-    fn keep(&mut self, secret: impl Into<String>) -> String {
-        self.0.push(secret.into());
-        self.0.last().unwrap().clone()
-    }
-
-    #[track_caller]
-    fn assert_absent(&self, server: Server) {
-        let written = server.stop();
-        let written = written.stdout + &written.stderr;
-        assert!(written.contains("\"request\""), "{written}");
-        for secret in &self.0 {
-            let encoded: String = percent_encoded(secret);
-            let in_json = Value::from(secret.as_str()).to_string();
-            for needle in [secret.as_str(), &encoded, in_json.trim_matches('"')] {
-                assert!(!written.contains(needle), "`{needle}` is in the log:\n{written}");
-            }
-        }
-    }
-}
-
 fn percent_encoded(text: &str) -> String {
     let mut url: reqwest::Url = "http://wechat".parse().unwrap();
     url.query_pairs_mut().append_pair("", text);
     url.query().unwrap().trim_start_matches('=').to_owned()
 }
 
-#[test]
-fn a_whole_run_logs_no_secret() {
-    let wechat = WeChat::start(answer);
-    let setup = setup(wechat.address);
-    let server = setup.serve();
-    let mut secrets = Secrets(vec![SECRET.into(), WRONG_SECRET.into(), SESSION_KEY.into()]);
-    let (data, iv) = wechat::encrypt(json!({ "nickName": "Nick Nickname", "city": "Cityville" }));
-    secrets.0.extend([data.clone(), iv.clone(), "Nick Nickname".into(), "Cityville".into()]);
+/// Makes a test for each store of the list: its name and its URL.
+macro_rules! on_every_store {
+    ($($store:ident => $url:expr,)*) => {
+        $(#[test]
+        fn $store() {
+            a_whole_run_keeps_its_secrets(&$url);
+        })*
+    };
+}
 
-    let code = secrets.keep("good-code-0123456789");
+on_every_store! {
+    sqlite => "sqlite:mina-auth.db",
+    memory => "memory:",
+    mysql => Mariadb::shared().database_now().url,
+}
+
+fn a_whole_run_keeps_its_secrets(storage: &str) {
+    let wechat = WeChat::start(answer);
+    let mut run = Watched::start(storage, wechat.address);
+    let (data, iv) = wechat::encrypt(json!({ "nickName": "Nick Nickname", "city": "Cityville" }));
+    run.private.extend([data.clone(), iv.clone(), "Nick Nickname".into(), "Cityville".into()]);
+
+    let code = run.keep("good-code-0123456789");
     let para = json!({ "code": code, "encrypt_data": data, "iv": iv });
-    let answer = server.call(LOGIN, &para);
+    let answer = run.call(LOGIN, &para);
     assert_eq!(answer.data["user_info"]["nickName"], "Nick Nickname", "{answer:?}");
     let session = answer.session();
-    secrets.0.extend([session.skey.clone(), session.with_wrong_skey().skey]);
-    assert_eq!(server.check(&session).code, 0);
-    assert_eq!(server.check(&session.with_wrong_skey()).code, 60012);
+    run.private.extend([session.skey.clone(), session.with_wrong_skey().skey]);
+    assert_eq!(run.call(CHECK, &session.para()).code, 0);
+    assert_eq!(run.call(CHECK, &session.with_wrong_skey().para()).code, 60012);
 
     let sealed = |encrypted: &str| {
         let mut para = session.para();
@@ -106,54 +195,60 @@ fn a_whole_run_logs_no_secret() {
         para["iv"] = iv.as_str().into();
         para
     };
-    assert_eq!(server.call(DECRYPT, &sealed(&data)).code, 0);
-    let garbage = secrets.keep("Z2FyYmFnZSB0aGF0IGlzIG5vdCBvcGVuIGRhdGE=");
-    assert_eq!(server.call(DECRYPT, &sealed(&garbage)).code, 60021);
-    let code = secrets.keep("good-code-with-garbage");
+    assert_eq!(run.call(DECRYPT, &sealed(&data)).code, 0);
+    let garbage = run.keep("Z2FyYmFnZSB0aGF0IGlzIG5vdCBvcGVuIGRhdGE=");
+    assert_eq!(run.call(DECRYPT, &sealed(&garbage)).code, 60021);
+    let code = run.keep("good-code-with-garbage");
     let para = json!({ "code": code, "encrypt_data": garbage, "iv": iv });
-    assert_eq!(server.call(LOGIN, &para).code, 60021);
+    assert_eq!(run.call(LOGIN, &para).code, 60021);
 
     for kind in ["bad", "blocked", "busy", "ill", "html", "keyless", "nameless", "gone", "moved"] {
-        let code = secrets.keep(format!("{kind}-code-0123456789"));
-        assert_ne!(server.log_in(&code).code, 0, "{kind}");
+        assert_ne!(run.log_in(&format!("{kind}-code-0123456789")).code, 0, "{kind}");
     }
-    let code = secrets.keep("good-code-for-the-other-app");
-    let login = json!({ "interfaceName": LOGIN, "para": { "code": code } });
-    assert_eq!(server.call_in(OTHER_APP, &login).code, 1007);
+    let code = run.keep("good-code-for-the-other-app");
+    assert_eq!(run.call_in(OTHER_APP, LOGIN, &json!({ "code": code })).code, 1007);
 
-    malformed_calls(&server, &mut secrets);
-    secrets.assert_absent(server);
+    malformed_calls(&mut run);
+    run.assert_kept();
 }
 
 /// Calls that fail before anything is done.
-fn malformed_calls(server: &Server, secrets: &mut Secrets) {
-    let code = secrets.keep("code-of-a-malformed-call");
+fn malformed_calls(run: &mut Watched) {
+    let code = run.keep("code-of-a-malformed-call");
     let para = json!({ "id": [], "code": code, "skey": code, "encrypt_data": { "iv": code } });
     for interface in [LOGIN, CHECK, DECRYPT, INITDATA, &code] {
-        assert_ne!(server.call(interface, &para).code, 0, "{interface}");
+        assert_ne!(run.call(interface, &para).code, 0, "{interface}");
     }
     let body = format!("{{\"interface\":{{\"para\":{{\"code\":\"{code}\"");
-    assert_eq!(http::post(server.address, "/mina_auth/", &body).status, 200);
+    assert_eq!(http::post(run.server.address, "/mina_auth/", &body).status, 200);
     let path = format!("/mina_auth/{code}/x?skey={code}");
-    assert_eq!(http::post(server.address, &path, &body).status, 404);
+    assert_eq!(http::post(run.server.address, &path, &body).status, 404);
 }
 
 #[test]
-fn a_wechat_that_is_down_does_not_bring_secrets_into_the_log() {
-    let setup = setup(refusing_address());
-    let server = setup.serve();
-    let mut secrets = Secrets(vec![SECRET.into(), WRONG_SECRET.into()]);
-    let code = secrets.keep("good-code-0123456789");
-    assert_eq!(server.log_in(&code).code, 1005);
-    secrets.assert_absent(server);
+fn a_wechat_that_is_down_does_not_bring_secrets_out() {
+    let mut run = Watched::start("sqlite:mina-auth.db", refusing_address());
+    assert_eq!(run.log_in("good-code-0123456789").code, 1005);
+    run.assert_kept();
 }
 
 #[test]
-fn the_faults_of_the_simulator_do_not_bring_secrets_into_the_log() {
+fn a_database_that_is_down_does_not_bring_secrets_out() {
+    let wechat = WeChat::start(answer);
+    let mut mariadb = Mariadb::start();
+    let mut run = Watched::start(&mariadb.database_now().url, wechat.address);
+    let session = run.log_in("good-code-0123456789").session();
+    run.keep(&session.skey);
+    mariadb.stop();
+    assert_eq!(run.log_in("good-code-9876543210").code, 1006);
+    assert_eq!(run.call(CHECK, &session.with_wrong_skey().para()).code, 1001);
+    run.assert_kept();
+}
+
+#[test]
+fn the_faults_of_the_simulator_do_not_bring_secrets_out() {
     let simulator = Simulator::knowing(&[(APP, SECRET)]);
-    let setup = setup(simulator.address);
-    let server = setup.serve();
-    let mut secrets = Secrets(vec![SECRET.into(), WRONG_SECRET.into()]);
+    let mut run = Watched::start("sqlite:mina-auth.db", simulator.address);
     for faults in [
         json!({}),
         json!({ "errcode": -1 }),
@@ -167,10 +262,10 @@ fn the_faults_of_the_simulator_do_not_bring_secrets_into_the_log() {
         let phone = simulator.phone(&json!({ "openid": "person", "profile": profile }));
         let [code, data, iv] =
             ["code", "encryptedData", "iv"].map(|name| phone[name].as_str().unwrap());
-        secrets.0.extend([code, data, iv, "Nick Nickname"].map(str::to_owned));
+        run.private.extend([code, data, iv, "Nick Nickname"].map(str::to_owned));
         let para = json!({ "code": code, "encrypt_data": data, "iv": iv });
         let is_well = faults == json!({});
-        assert_eq!(server.call(LOGIN, &para).code == 0, is_well, "{faults}");
+        assert_eq!(run.call(LOGIN, &para).code == 0, is_well, "{faults}");
     }
-    secrets.assert_absent(server);
+    run.assert_kept();
 }

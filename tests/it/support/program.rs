@@ -54,9 +54,14 @@ impl Program {
         })
     }
 
+    /// The process's number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal: `TERM`, `INT`.
     pub fn signal(&self, name: &str) {
-        let script = format!("kill -s {name} {}", self.child.id());
+        let script = format!("kill -s {name} {}", self.id());
         assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
     }
 
