@@ -89,6 +89,7 @@ fn known_sessions_check_out_while_another_process_holds_the_database() {
     let setup = Setup::new(wechat.address);
     let server = setup.serve();
     let known = known_sessions(&server);
+    let stored = log_in_many(&server, "stored");
     let other = Connection::open(setup.path("mina-auth.db")).unwrap();
     while_checking(&server, &known, || {
         other.execute_batch("BEGIN EXCLUSIVE").unwrap();
@@ -96,6 +97,7 @@ fn known_sessions_check_out_while_another_process_holds_the_database() {
         let login = server.log_in("somebody");
         assert_eq!(login.line(), "1006 CHANGE_SESSION_ERR: the session could not be written");
         assert!(asked.elapsed() < ANSWERED_WITHIN, "{:?}", asked.elapsed());
+        assert_all_check_out(&server, &stored);
         other.execute_batch("ROLLBACK").unwrap();
     });
     assert_back(&server);
