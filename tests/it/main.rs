@@ -10,7 +10,6 @@ mod cli;
 mod conformance;
 mod connections;
 mod dev;
-mod durability;
 mod endpoint;
 mod expiry;
 mod faults;
