@@ -181,12 +181,25 @@ impl ConfigError {
             (Some(first), Some(last)) => format!("{first}: {last}"),
             (first, _) => first.unwrap_or_default().to_owned(),
         };
-        Self::Source { origin, problem }
+        Self::Source { origin, problem: in_one_line(&problem) }
     }
 
     fn setting(setting: impl Into<String>, problem: impl fmt::Display) -> Self {
-        Self::Setting { setting: setting.into(), problem: problem.to_string() }
+        Self::Setting { setting: setting.into(), problem: in_one_line(&problem.to_string()) }
     }
+}
+
+/// Escapes line breaks and other control characters: what is wrong may be quoted in an error.
+fn in_one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for char in text.chars() {
+        if char.is_control() {
+            line.extend(char.escape_default());
+        } else {
+            line.push(char);
+        }
+    }
+    line
 }
 
 impl Config {

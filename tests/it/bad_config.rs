@@ -48,6 +48,14 @@ fn a_url_without_a_scheme_is_told_what_is_missing() {
 }
 
 #[test]
+fn a_value_with_line_breaks_is_shown_in_one_line() {
+    let lines = r#"wechat.proxy = "10.0.0.1\n\u001b[31mand more""#;
+    assert_refused(lines, &["wechat.proxy", r"10.0.0.1\n\u{1b}[31mand more"]);
+    let lines = r#"wechat.timeout = "5\n\u001b[31mapples""#;
+    assert_refused(lines, &["wechat.timeout", r"\u{1b}[31mapples"]);
+}
+
+#[test]
 fn a_word_that_is_none_of_the_choices_is_told_the_choices() {
     assert_refused("sessions.touch = \"never\"", &["sessions.touch", "never", "batched", "sync"]);
     assert_refused("log.level = \"chatty\"", &["log.level", "chatty", "debug"]);
