@@ -7,7 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { run, runningPids } from './processes.mjs';
 
-const CONNECTIONS = 64;
+/** How many connections requests are sent on. */
+export const CONNECTIONS = 64;
 const REQUESTS = fileURLToPath(new URL('requests.lua', import.meta.url));
 
 const TICKS = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));

@@ -1,6 +1,7 @@
 //! Strings that break programs: npm's Big List of Naughty Strings, and SQL injections.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -80,12 +81,24 @@ fn naughty_strings() -> Vec<String> {
     all.into_iter().collect()
 }
 
+/// Does this with each of the items, several at once.
+fn in_parallel<T: Sync, U: Send>(items: &[T], work: impl Fn(&T) -> U + Sync) -> Vec<U> {
+    let work = &work;
+    thread::scope(|scope| {
+        let threads: Vec<_> = items
+            .chunks(items.len().div_ceil(8))
+            .map(|items| scope.spawn(move || items.iter().map(work).collect::<Vec<_>>()))
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
 /// A server that is asked for naughty things, and what is around it.
 struct Asked {
     simulator: Simulator,
     setup: Setup,
     server: Server,
-    requests: usize,
+    requests: AtomicUsize,
 }
 
 impl Asked {
@@ -94,15 +107,15 @@ impl Asked {
         let settings = format!("storage.url = \"{storage}\"\nlog.level = \"debug\"");
         let setup = Setup::new(simulator.address).with(&settings);
         let server = setup.serve();
-        Self { simulator, setup, server, requests: 0 }
+        Self { simulator, setup, server, requests: AtomicUsize::new(0) }
     }
 
-    fn call(&mut self, interface: &str, para: &Value) -> Answer {
+    fn call(&self, interface: &str, para: &Value) -> Answer {
         self.call_for(None, interface, para)
     }
 
-    fn call_for(&mut self, appid: Option<&str>, interface: &str, para: &Value) -> Answer {
-        self.requests += 1;
+    fn call_for(&self, appid: Option<&str>, interface: &str, para: &Value) -> Answer {
+        self.requests.fetch_add(1, Ordering::Relaxed);
         let call = json!({ "interfaceName": interface, "para": para, "appid": appid });
         self.server.call_in("", &call)
     }
@@ -114,7 +127,7 @@ impl Asked {
             serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
         };
         let requests = log.lines().map(event).filter(|event| event["message"] == "request");
-        assert_eq!(requests.count(), self.requests);
+        assert_eq!(requests.count(), self.requests.into_inner());
         let misleads = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}');
         assert_eq!(log.lines().find(|line| line.contains(misleads)), None);
         self.setup
@@ -123,17 +136,15 @@ impl Asked {
 
 /// Asserts that none of the strings gets anybody in, and that each has a proper answer.
 fn nobody_gets_in(storage: &str) {
-    let mut asked = Asked::start(storage);
+    let asked = Asked::start(storage);
     let code = asked.simulator.code("somebody");
     let session = asked.call(LOGIN, &json!({ "code": code })).session();
-    for text in naughty_strings() {
-        refuses(&mut asked, &session, &text);
-    }
+    in_parallel(&naughty_strings(), |text| refuses(&asked, &session, text));
     assert_eq!(asked.call(CHECK, &session.para()).code, 0);
     asked.stop();
 }
 
-fn refuses(asked: &mut Asked, session: &Session, text: &str) {
+fn refuses(asked: &Asked, session: &Session, text: &str) {
     let Session { id, skey } = session;
     let (like_id, like_skey) = (&text.replace("{}", id), &text.replace("{}", skey));
     for (id, skey) in [(like_id, skey), (id, like_skey), (like_id, like_skey)] {
@@ -180,13 +191,13 @@ struct Person {
 }
 
 impl Person {
-    fn log_in(asked: &mut Asked, name: String) -> Self {
+    fn log_in(asked: &Asked, name: &str) -> Self {
         let profile = json!({ "nickName": name, "city": name });
         let phone = asked.simulator.phone(&json!({ "openid": name, "profile": profile }));
         let (code, data, iv) = (&phone["code"], &phone["encryptedData"], &phone["iv"]);
         let para = json!({ "code": code, "encrypt_data": data, "iv": iv });
         let answer = asked.call(LOGIN, &para);
-        let person = Self { session: answer.session(), name };
+        let person = Self { session: answer.session(), name: name.to_owned() };
         person.is_shown_by(&answer);
         person
     }
@@ -211,15 +222,11 @@ impl Person {
 
 /// Asserts that everybody keeps their name and their session, up to a name's length.
 fn names_are_kept(storage: &str, longest: usize) -> (Setup, Vec<Person>) {
-    let mut asked = Asked::start(storage);
-    let names = naughty_strings().into_iter();
-    let people: Vec<_> = names
-        .filter(|name| !name.is_empty() && name.chars().count() <= longest)
-        .map(|name| Person::log_in(&mut asked, name))
-        .collect();
-    for person in &people {
-        person.is_shown_by(&asked.call(CHECK, &person.session.para()));
-    }
+    let asked = Asked::start(storage);
+    let mut names = naughty_strings();
+    names.retain(|name| !name.is_empty() && name.chars().count() <= longest);
+    let people = in_parallel(&names, |name| Person::log_in(&asked, name));
+    in_parallel(&people, |person| person.is_shown_by(&asked.call(CHECK, &person.session.para())));
     (asked.stop(), people)
 }
 
@@ -232,16 +239,7 @@ fn are_found_by_the_commands((setup, people): (Setup, Vec<Person>)) {
     // No argument of a program can hold a NUL.
     let (out_of_reach, people): (Vec<_>, Vec<_>) =
         people.iter().partition(|person| person.name.contains('\0'));
-    thread::scope(|scope| {
-        for people in people.chunks(people.len().div_ceil(4)) {
-            let setup = &setup;
-            scope.spawn(move || {
-                for person in people {
-                    person.is_found_by_the_commands(setup);
-                }
-            });
-        }
-    });
+    in_parallel(&people, |person| person.is_found_by_the_commands(&setup));
     assert_eq!(names(), out_of_reach.iter().map(|person| person.name.clone()).collect());
 }
 
