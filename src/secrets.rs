@@ -121,6 +121,11 @@ impl FromStr for Key {
     }
 }
 
+/// Tells whether this may name a key: what is no name is not quoted in an error.
+fn is_name(id: &str) -> bool {
+    id.len() == 8 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 fn hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.chars().map(|digit| digit.to_digit(16)).collect::<Option<Vec<_>>>()?;
     digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).ok()).collect()
@@ -195,7 +200,8 @@ impl Keys {
         let broken =
             || SealError::Broken { place: place.to_string(), origin: Arc::clone(&self.origin) };
         let mut parts = sealed.splitn(3, ':');
-        let (Some(VERSION), Some(id), Some(data)) = (parts.next(), parts.next(), parts.next())
+        let (version, id, data) = (parts.next(), parts.next(), parts.next());
+        let (Some(VERSION), Some(id), Some(data)) = (version, id.filter(|id| is_name(id)), data)
         else {
             return Err(broken());
         };
@@ -316,7 +322,10 @@ mod tests {
             assert!(opened(&keys, &sealed[..end]).is_err(), "{end}");
         }
         let newer = sealed.replacen(":1:", ":2:", 1);
-        assert!(matches!(opened(&keys, &newer), Err(SealError::Broken { .. })));
+        let unnamed = sealed.replacen("630dcd29", "no\nname", 1);
+        for broken in [newer, unnamed] {
+            assert!(matches!(opened(&keys, &broken), Err(SealError::Broken { .. })), "{broken}");
+        }
     }
 
     #[test]

@@ -25,8 +25,8 @@ pub fn run(data: &[u8]) {
             }
         }
         Err((_, failure)) => {
-            let answer: serde_json::Value =
-                serde_json::from_str(&protocol::failed(&failure)).expect("an answer is JSON");
+            let answer = protocol::answered(&Err(failure));
+            let answer: serde_json::Value = serde_json::from_str(&answer).expect("it is JSON");
             assert!(answer["returnCode"].as_u64().is_some_and(|code| code > 1000), "{answer}");
         }
     }

@@ -2,10 +2,11 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use mina_auth::config::Config;
+use mina_auth::http::address::Address;
 use mina_auth::serve::{Listeners, serve};
 
 use super::seeds::{Step, steps};
@@ -24,36 +25,71 @@ const SETTINGS: &str = r#"
     apps = [{ appid = "wx4f4bc4dec97d474b", secret = "0123456789abcdef0123456789abcdef" }]
 "#;
 
+/// What no input has.
+const ACCESS_KEY: &str = "server.access_key = \"5c1f8a3e9b7d4260\"\n";
+
+/// A request after which a connection has left the express lane.
+const OUT_OF_THE_ORDINARY: &[u8] = b"GET /elsewhere HTTP/1.1\r\nHost: x\r\n\r\n";
+
 pub fn seeds() -> Vec<Vec<u8>> {
     let mut seeds: Vec<_> = steps().iter().map(Step::request).collect();
-    let pipelined = seeds[..3].concat();
-    seeds.push(pipelined);
+    seeds.push(seeds[..3].concat());
+    let key = seeds[0].split_at("POST /mina_auth/".len());
+    seeds.push([key.0, b"?key=5c", key.1].concat());
+    let headers = b"Authorization: Basic OjVj\r\nX-Forwarded-For: y\r\nConnection: close\r\nHost: ";
+    let host = seeds[0].windows(6).position(|piece| piece == b"Host: ").unwrap_or_default();
+    seeds.push([&seeds[0][..host], headers, &seeds[0][host + 6..]].concat());
     seeds
 }
 
 pub fn run(data: &[u8]) {
-    static SERVER: OnceLock<SocketAddr> = OnceLock::new();
-    let mut stream = TcpStream::connect(SERVER.get_or_init(start)).expect("it listens");
+    static OPEN: LazyLock<SocketAddr> = LazyLock::new(|| start(SETTINGS));
+    static LOCKED: LazyLock<SocketAddr> =
+        LazyLock::new(|| start(&(ACCESS_KEY.to_owned() + SETTINGS)));
+    let answers = exchange(*OPEN, data);
+    for (status, code) in &answers {
+        assert_ne!(status, "500", "{answers:?}");
+        assert_ne!(code.as_deref(), Some("0"), "somebody got in: {answers:?}");
+    }
+    // Both lanes say the same, as far as they go: the one may answer who has gone, the other not.
+    let others = exchange(*OPEN, &[OUT_OF_THE_ORDINARY, data].concat());
+    assert_eq!(others[0].0, "404", "{others:?}");
+    let both = answers.iter().zip(&others[1..]);
+    assert!(both.clone().all(|(a, b)| a == b), "{answers:?} {others:?}");
+    let locked = exchange(*LOCKED, data);
+    assert!(locked.iter().all(|(_, code)| code.is_none()), "without the key: {locked:?}");
+}
+
+/// The statuses of all that is answered to these bytes, and the return codes.
+fn exchange(server: SocketAddr, data: &[u8]) -> Vec<(String, Option<String>)> {
+    let mut stream = TcpStream::connect(server).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
     // A server that has heard enough closes.
     let _ = stream.write_all(data).and_then(|()| stream.shutdown(Shutdown::Write));
-    let mut answer = Vec::new();
-    if let Err(error) = stream.read_to_end(&mut answer) {
+    let mut received = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut received) {
         assert_eq!(error.kind(), ErrorKind::ConnectionReset, "it is no end: {error}");
     }
-    let answer = String::from_utf8(answer).expect("answers are text");
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1."), "{answer}");
-    assert!(!answer.contains("HTTP/1.1 500"), "{answer}");
-    assert!(!answer.contains(r#""returnCode":0,"#), "{answer}");
+    let received = String::from_utf8(received).expect("answers are text");
+    let mut answers = received.split("HTTP/1.");
+    assert_eq!(answers.next(), Some(""), "{received}");
+    let status = |answer: &str| answer.chars().skip(2).take(3).collect();
+    let code = |answer: &str| {
+        let (_, rest) = answer.split_once("\"returnCode\":")?;
+        rest.split_once(',').map(|(code, _)| code.to_owned())
+    };
+    answers.map(|answer| (status(answer), code(answer))).collect()
 }
 
 /// Starts a server, which lasts as long as the process.
-fn start() -> SocketAddr {
+fn start(settings: &str) -> SocketAddr {
     let file = tempfile::NamedTempFile::new().expect("a file can be made");
-    std::fs::write(&file, SETTINGS).expect("it can be written");
+    std::fs::write(&file, settings).expect("it can be written");
     let config = Config::load(Some(file.path())).expect("the settings are right");
     let listeners = Listeners::bind(&config).expect("there are free ports");
-    let address = listeners.public_addresses().next().expect("it listens somewhere");
+    let Some(&Address::Ip(address)) = listeners.public_addresses().next() else {
+        panic!("it listens on no port")
+    };
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
         runtime.block_on(serve(&config, listeners, std::future::pending())).expect("it serves");

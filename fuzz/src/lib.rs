@@ -7,6 +7,7 @@ pub mod envelope;
 pub mod headers;
 pub mod open_data;
 mod seeds;
+pub mod stored_secret;
 
 /// Writes the seeds where libFuzzer begins.
 pub fn write_corpus(target: &str, seeds: Vec<Vec<u8>>) {

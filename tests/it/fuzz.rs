@@ -79,3 +79,8 @@ fn headers() {
 fn config() {
     fuzz(&targets::config::seeds(), targets::config::run);
 }
+
+#[test]
+fn stored_secrets() {
+    fuzz(&targets::stored_secret::seeds(), targets::stored_secret::run);
+}
