@@ -20,8 +20,14 @@ const WRONG_SECRET: &str = "a+wrong/secret=of&the second";
 /// The password of the tests' own MariaDB.
 const DATABASE_PASSWORD: &str = "s@cret";
 
+const ACCESS_KEY: &str = "the+key/of=the&endpoint";
+
 /// Settings that are secrets themselves.
-const SECRET_SETTINGS: &[(&str, &str)] = &[("admin.token", "the+token/of=the&admin listener")];
+const SECRET_SETTINGS: &[(&str, &str)] = &[
+    ("server.access_key", ACCESS_KEY),
+    ("admin.token", "the+token/of=the&admin listener"),
+    ("secrets.keys", "tHeKeY0fTheDatabase0123456789+/abcdefghijko="),
+];
 
 /// A server with every secret that there is, and all that came out of it.
 struct Watched {
@@ -70,7 +76,7 @@ impl Watched {
 
     fn call_in(&mut self, app: &str, interface: &str, para: &Value) -> Answer {
         let call = json!({ "interfaceName": interface, "para": para });
-        let answer = self.server.call_in(app, &call);
+        let answer = self.server.call_in(&with_key(app), &call);
         self.answers.push(format!("{} {}", answer.line(), answer.data));
         answer
     }
@@ -152,6 +158,11 @@ fn answer(question: &Question) -> Reply {
     }
 }
 
+/// A path as a business server calls it.
+fn with_key(path: &str) -> String {
+    format!("{path}?key={}", percent_encoded(ACCESS_KEY))
+}
+
 fn percent_encoded(text: &str) -> String {
     let mut url: reqwest::Url = "http://wechat".parse().unwrap();
     url.query_pairs_mut().append_pair("", text);
@@ -220,7 +231,9 @@ fn malformed_calls(run: &mut Watched) {
         assert_ne!(run.call(interface, &para).code, 0, "{interface}");
     }
     let body = format!("{{\"interface\":{{\"para\":{{\"code\":\"{code}\"");
-    assert_eq!(http::post(run.server.address, "/mina_auth/", &body).status, 200);
+    let path = with_key("/mina_auth/");
+    assert_eq!(http::post(run.server.address, &path, &body).status, 200);
+    assert_eq!(http::post(run.server.address, &format!("{path}{code}"), &body).status, 401);
     let path = format!("/mina_auth/{code}/x?skey={code}");
     assert_eq!(http::post(run.server.address, &path, &body).status, 404);
 }
