@@ -104,8 +104,10 @@ struct Asked {
 impl Asked {
     fn start(storage: &str) -> Self {
         let simulator = Simulator::start();
-        let settings = format!("storage.url = \"{storage}\"\nlog.level = \"debug\"");
-        let setup = Setup::new(simulator.address).with(&settings);
+        // Every decryption is to be tried.
+        let setup = Setup::new(simulator.address).with(&format!(
+            "storage.url = \"{storage}\"\nlog.level = \"debug\"\nlimits.decrypt_failures = 0"
+        ));
         let server = setup.serve();
         Self { simulator, setup, server, requests: AtomicUsize::new(0) }
     }
