@@ -14,6 +14,10 @@ use super::seeds::{Step, steps};
 /// How long an answer may take before it counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Half of `limits.header_size`. Longer heads are refused as such or as no HTTP, as their pieces
+/// happen to come.
+const LONGEST: usize = 8 * 1024;
+
 /// Nobody listens where its WeChat should be.
 const SETTINGS: &str = r#"
     server.listen = "127.0.0.1:0"
@@ -46,16 +50,19 @@ pub fn run(data: &[u8]) {
     static OPEN: LazyLock<SocketAddr> = LazyLock::new(|| start(SETTINGS));
     static LOCKED: LazyLock<SocketAddr> =
         LazyLock::new(|| start(&(ACCESS_KEY.to_owned() + SETTINGS)));
+    if data.len() > LONGEST {
+        return;
+    }
     let answers = exchange(*OPEN, data);
     for (status, code) in &answers {
         assert_ne!(status, "500", "{answers:?}");
         assert_ne!(code.as_deref(), Some("0"), "somebody got in: {answers:?}");
     }
-    // Both lanes say the same, as far as they go: the one may answer who has gone, the other not.
+    // Both lanes say the same, as far as they go: one may answer who has gone, the other not, and
+    // a reset takes answers along.
     let others = exchange(*OPEN, &[OUT_OF_THE_ORDINARY, data].concat());
-    assert_eq!(others[0].0, "404", "{others:?}");
-    let both = answers.iter().zip(&others[1..]);
-    assert!(both.clone().all(|(a, b)| a == b), "{answers:?} {others:?}");
+    let mut both = answers.iter().zip(others.iter().skip(1));
+    assert!(both.all(|(a, b)| a == b), "{answers:?} {others:?}");
     let locked = exchange(*LOCKED, data);
     assert!(locked.iter().all(|(_, code)| code.is_none()), "without the key: {locked:?}");
 }

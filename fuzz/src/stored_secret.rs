@@ -53,7 +53,8 @@ fn stays_in_its_place(secret: &str) {
     let (app, user) = secret.split_at(middle);
     let place = Place::SessionKey([app, user]);
     let sealed = old.seal(secret, place);
-    assert!(!sealed.contains(secret) || secret.len() < 8, "{sealed}");
+    let data = sealed.rsplit(':').next().unwrap_or_default();
+    assert!(!data.contains(secret) || secret.len() < 8, "{sealed}");
     let renewed = both.reseal(&sealed, place).expect("it opens");
     // What is empty is left as it is.
     for (keys, sealed) in [(&old, &sealed), (&both, renewed.as_ref().unwrap_or(&sealed))] {
