@@ -86,6 +86,8 @@ async function crowd({ binary, dir, meter, store, idle, slow, seconds }) {
     const server = await use(startMinaAuth(binary, dir, { storage: store.storage }));
     const { bytes } = await right(server.port, auth(firstSession(store)));
     const held = () => readdirSync(`/proc/${server.pid}/fd`).length;
+    // The connections of probes are gone by then.
+    await settle(server);
     const before = held();
     await use(start(process.execPath, [join(HERE, 'crowd.mjs'), server.port, idle, slow].map(String)));
     for (let waited = 0; held() - before < idle + slow; waited += 1) {
