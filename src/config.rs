@@ -23,7 +23,7 @@ pub use secrets::Secrets;
 pub use values::{Addresses, Hidden, HiddenTexts, Networks, Size, Span, Texts};
 
 /// The reference of all settings, and their defaults.
-pub const DEFAULTS: &str = include_str!("../../config.default.toml");
+pub const DEFAULTS: &str = include_str!("../config.default.toml");
 
 /// The whole configuration. `config.default.toml` says what each setting means.
 #[derive(Debug, Deserialize, Serialize)]
