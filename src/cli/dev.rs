@@ -7,9 +7,10 @@ use anyhow::{Context as _, Result};
 use tokio::sync::watch;
 
 use super::{block_on, stop_signal};
-use crate::config::{Addresses, Config};
+use crate::config::{Addresses, Config, HiddenTexts};
 use crate::http::address::Address;
 use crate::random;
+use crate::secrets::Key;
 use crate::serve::{Listeners, serve};
 use crate::session::SessionId;
 use crate::store::StorageUrl;
@@ -51,6 +52,10 @@ pub fn run(args: &Args) -> Result<()> {
         (None, Some(fresh)) => StorageUrl::Sqlite(fresh.0.join("mina-auth.db")),
         (None, None) => StorageUrl::Memory,
     };
+    if fresh.is_some() {
+        // A key that is gone with the store needs no file, and no word about its backup.
+        config.secrets.keys = HiddenTexts(vec![Key::generate()]);
+    }
     block_on(async {
         let stop = stop_signal()?;
         let simulator =

@@ -35,6 +35,8 @@ fn the_printed_commands_log_in_and_check_the_session() {
     assert_eq!(http::get(dev.address("admin"), "/health/ready").status, 200);
 
     assert_eq!(entries(directory.path()), 1, "the fresh store");
+    let warnings = dev.stderr.lines().into_iter().filter(|line| line.contains("WARN"));
+    assert_eq!(warnings.collect::<Vec<_>>(), [""; 0]);
     dev.signal("INT");
     dev.finish().succeeded();
     assert_eq!(entries(directory.path()), 0, "nothing is left behind");
