@@ -312,8 +312,8 @@ impl Cached {
         if known.has_unwritten_visit() {
             let mut visits = lock(&self.visits);
             visits.insert(known.id().into(), known.visit());
-            let budget = self.settings.max_bytes / 10;
-            if visits.len() == (budget / WAITING_BYTES).max(VISIT_BATCH) {
+            let tenth = self.settings.max_bytes / 10;
+            if visits.len() == (tenth / WAITING_BYTES).max(VISIT_BATCH) {
                 self.many_visits.notify_one();
             }
         }

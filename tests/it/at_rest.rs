@@ -33,6 +33,19 @@ pub fn of_many_keys() -> (WeChat, &'static Mutex<Vec<String>>) {
     (wechat, given)
 }
 
+/// Has people log in, twice each, and returns all that a thief of the database must not find.
+pub fn secrets_of_logins(server: &Server, session_keys: &Mutex<Vec<String>>) -> Vec<String> {
+    let mut secrets = vec![SECRET.to_owned()];
+    for person in ["ann", "ben", "cid", "ann", "ben", "cid"] {
+        let session = server.session(person);
+        assert_eq!(server.check(&session).code, 0);
+        secrets.push(session.skey);
+    }
+    secrets.extend(session_keys.lock().unwrap().iter().cloned());
+    assert_eq!(secrets.len(), 1 + 6 + 6);
+    secrets
+}
+
 fn hex(bytes: &[u8], before_each: &str) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + before_each + &format!("{byte:02x}"))
 }
@@ -78,16 +91,7 @@ fn a_stolen_database_file_holds_no_session_and_no_secret() {
     let (wechat, session_keys) = of_many_keys();
     let setup = Setup::new(wechat.address);
     let server = setup.serve();
-    let mut secrets = vec![SECRET.to_owned()];
-    for _ in 0..2 {
-        for person in ["ann", "ben", "cid"] {
-            let session = server.session(person);
-            assert_eq!(server.check(&session).code, 0);
-            secrets.push(session.skey);
-        }
-    }
-    secrets.extend(session_keys.lock().unwrap().iter().cloned());
-    assert_eq!(secrets.len(), 1 + 6 + 6);
+    let secrets = secrets_of_logins(&server, session_keys);
     let running = stolen(&setup);
     server.stop();
     for bytes in [running, stolen(&setup)] {

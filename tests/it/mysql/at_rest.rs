@@ -1,9 +1,9 @@
 //! What stands in the tables of a MySQL database.
 
 use super::{checks_out, on, php_tables};
-use crate::at_rest::{ONE, assert_absent, of_many_keys, rotates_under_a_storm};
+use crate::at_rest::{ONE, assert_absent, of_many_keys, rotates_under_a_storm, secrets_of_logins};
 use crate::mariadb::{Database, Mariadb};
-use crate::support::{SECRET, WeChat};
+use crate::support::WeChat;
 
 /// Every row of every table, as text.
 fn dump(database: &Database) -> Vec<u8> {
@@ -22,15 +22,7 @@ fn a_stolen_database_holds_no_session_and_no_secret() {
     let database = Mariadb::shared().database_now();
     let setup = on(&database, wechat.address).with(&format!("secrets.keys = \"{ONE}\""));
     let server = setup.serve();
-    let mut secrets = vec![SECRET.to_owned()];
-    for _ in 0..2 {
-        for person in ["ann", "ben", "cid"] {
-            let session = server.session(person);
-            assert_eq!(server.check(&session).code, 0);
-            secrets.push(session.skey);
-        }
-    }
-    secrets.extend(session_keys.lock().unwrap().iter().cloned());
+    let secrets = secrets_of_logins(&server, session_keys);
     server.stop();
     let dump = dump(&database);
     assert!(dump.windows(3).any(|window| window == b"ben"), "it is the database");
