@@ -274,7 +274,20 @@ impl Date {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::http::connections::Connections;
+    use crate::http::door::Door;
+    use crate::http::mina_auth::MinaAuth;
+    use crate::http::refusals::Refusals;
+    use crate::limits::RequestLimits;
+    use crate::operations::{Operations, SessionSettings};
+    use crate::session::Lifetime;
+    use crate::store::cached::{CacheSettings, Cached};
+    use crate::store::memory::Memory;
+    use crate::telemetry::{Level, Log, LogFormat, RequestLog};
+    use crate::wechat::client;
 
     const LONGEST: usize = 100;
 
@@ -361,5 +374,49 @@ mod tests {
             {\"returnCode\":0,\"returnMessage\":\"INIT_APPINFO_SUCCESS\",\"returnData\":\"\",\
             \"version\":1,\"componentName\":\"MA\"}";
         assert_eq!(String::from_utf8(out).unwrap(), answer);
+    }
+
+    /// The endpoint on a runtime without timers, where to refuse somebody panics.
+    async fn nervous() -> Public {
+        let second = std::time::Duration::from_secs(1);
+        let settings = CacheSettings { max_bytes: 0, max_stale: 60, touch_interval: 60 };
+        let store = Cached::open(Arc::new(Memory::default()), settings, 0).await.unwrap();
+        let wechat = client::Settings { base_urls: Vec::new(), timeout: second, proxy: None };
+        let limits = RequestLimits { requests: 0, logins_per_second: 0, decrypt_failures: 0 };
+        let sessions = SessionSettings { per_user: 1, touch_sync: false };
+        let wechat = client::Client::new(wechat).unwrap();
+        let endpoint = MinaAuth {
+            operations: Arc::new(Operations::new(store, wechat, sessions, limits)),
+            bodies: bodies::Bodies::new(1024, 1024),
+            initdata: false,
+            default_lifetime: Lifetime::default(),
+            access_key: None,
+            refusals: Arc::new(Refusals::new("test")),
+        };
+        let log = RequestLog::new(&Log { level: Level::Error, format: LogFormat::Json });
+        Public { endpoint: Arc::new(endpoint), log, date: Date::default() }
+    }
+
+    #[test]
+    fn a_panic_is_answered() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let answer = runtime.block_on(async {
+            let public = nervous().await;
+            let pass = Arc::new(Door::new(Vec::new(), 1, 0)).enter(Peer::Unix).unwrap();
+            let ticket = Arc::new(Connections::default()).enter(pass);
+            let (mut client, mut server) = tokio::io::duplex(4096);
+            let body =
+                r#"{"interface":{"interfaceName":"qcloud.cam.auth","para":{"id":"a","skey":"b"}}}"#;
+            let head =
+                format!("POST /mina_auth/ HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len());
+            client.write_all((head + body).as_bytes()).await.unwrap();
+            let left = serve(&public, &mut server, Peer::Unix, &ticket.activity()).await;
+            assert_eq!(left, None, "the connection is done with");
+            drop(server);
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            answer
+        });
+        assert!(answer.starts_with("HTTP/1.1 500 ") && answer.ends_with(FAILED), "{answer}");
     }
 }
