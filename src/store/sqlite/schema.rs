@@ -42,8 +42,10 @@ pub enum OpenError {
     Newer { path: PathBuf, found: usize },
 }
 
-/// Sets a connection up, whatever it is for.
-fn configured(connection: Connection) -> rusqlite::Result<Connection> {
+/// Opens a connection, for one thread at a time.
+fn open_file(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
@@ -52,8 +54,7 @@ fn configured(connection: Connection) -> rusqlite::Result<Connection> {
 /// Opens a connection that reads, files and all: SQLite would open them with the first read.
 pub fn connect_to_read(path: &Path) -> Result<Connection, OpenError> {
     let open = || {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
-        let connection = configured(Connection::open_with_flags(path, flags)?)?;
+        let connection = open_file(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         connection.query_row("SELECT count(*) FROM cAppinfo", [], |_| Ok(()))?;
         Ok(connection)
     };
@@ -79,8 +80,7 @@ pub fn connect(path: &Path, create: bool) -> Result<Connection, OpenError> {
         .open(path)
         .map_err(|source| OpenError::File { path: path.into(), source })?;
     let open = || {
-        let connection =
-            configured(Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?)?;
+        let connection = open_file(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         // FULL: a commit is on disk before it returns, also through a power cut.
         connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")?;
         Ok(connection)
