@@ -144,6 +144,8 @@ pub async fn serve(
     }
     tasks.shutdown().await;
     operations.store().write_all_visits().await.context("last visits could not be written")?;
+    // With the last of them the store is closed.
+    drop((endpoint, operations));
     info!("stopped");
     Ok(())
 }

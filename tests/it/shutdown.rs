@@ -69,6 +69,18 @@ fn last_visits_are_written() {
     assert!(created < last_visit, "{stored}");
 }
 
+/// Who copies that file has it all, and the next start has no log to go through.
+#[test]
+fn the_database_is_one_file_in_the_end() {
+    let setup = Setup::new(WeChat::of_anybody().address);
+    let server = setup.serve();
+    server.session("person");
+    let log = setup.path("mina-auth.db-wal");
+    assert!(log.metadata().unwrap().len() > 0);
+    server.stop();
+    assert!(!log.exists());
+}
+
 #[test]
 fn a_request_that_never_ends_is_cut_off_after_the_drain_timeout() {
     let wechat = WeChat::behind(&Gate::default());

@@ -40,8 +40,9 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Sqlite {
     keys: Keys,
-    writer: Writer,
+    /// Before the writer: whoever is last moves the log into the database, and readers cannot.
     readers: Readers,
+    writer: Writer,
     /// How far the change feed was read.
     feed: Mutex<Feed>,
 }
@@ -59,7 +60,7 @@ impl Sqlite {
         let writer = Writer::start(connection)
             .map_err(|source| OpenError::File { path: path.into(), source })?;
         let readers = Readers::start(path)?;
-        Ok(Self { keys, writer, readers, feed: Mutex::default() })
+        Ok(Self { keys, readers, writer, feed: Mutex::default() })
     }
 
     /// The SQL that [`Sqlite::open`] would run on this database.

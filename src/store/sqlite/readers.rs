@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -14,14 +15,17 @@ use super::schema::{self, OpenError};
 use crate::store::StoreError;
 
 /// How many reads run at once.
-const READERS: usize = 2;
+const READERS: usize = 4;
 
 /// A read, to be run on a connection.
 type Read = Box<dyn FnOnce(&Connection) + Send>;
 
-/// The threads that read. They end with this.
+/// The threads that read. They and their connections end with this.
 #[derive(Debug)]
-pub struct Readers(Arc<Queue>);
+pub struct Readers {
+    queue: Arc<Queue>,
+    threads: Vec<JoinHandle<()>>,
+}
 
 #[derive(Default)]
 struct Queue {
@@ -60,17 +64,20 @@ impl Readers {
     ///
     /// When the database cannot be opened or a thread cannot be started.
     pub fn start(path: &Path) -> Result<Self, OpenError> {
-        let readers = Self(Arc::default());
+        let mut readers = Self { queue: Arc::default(), threads: Vec::new() };
         for number in 0..READERS {
             let connection = schema::connect_to_read(path)?;
-            let queue = Arc::clone(&readers.0);
+            let queue = Arc::clone(&readers.queue);
             let thread = std::thread::Builder::new().name(format!("sqlite-reader-{number}"));
             let run = move || {
                 while let Some(read) = queue.next() {
                     read(&connection);
                 }
             };
-            thread.spawn(run).map_err(|source| OpenError::File { path: path.into(), source })?;
+            let thread = thread.spawn(run);
+            readers
+                .threads
+                .push(thread.map_err(|source| OpenError::File { path: path.into(), source })?);
         }
         Ok(readers)
     }
@@ -86,8 +93,8 @@ impl Readers {
             // Nobody waits for the answer when the caller has gone.
             let _ = answer.send(work(connection));
         });
-        self.0.state().reads.push_back(read);
-        self.0.some.notify_one();
+        self.queue.state().reads.push_back(read);
+        self.queue.some.notify_one();
         let outcome = outcome.await.map_err(|source| StoreError::new(doing, source))?;
         outcome.map_err(|source| StoreError::new(doing, source))
     }
@@ -95,7 +102,11 @@ impl Readers {
 
 impl Drop for Readers {
     fn drop(&mut self) {
-        self.0.state().closed = true;
-        self.0.some.notify_all();
+        self.queue.state().closed = true;
+        self.queue.some.notify_all();
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has closed its connection as well.
+            let _ = thread.join();
+        }
     }
 }

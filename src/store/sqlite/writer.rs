@@ -1,6 +1,7 @@
 //! Group commit: one thread writes, and what waits together is committed together.
 
 use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -16,10 +17,12 @@ type Write = Box<dyn FnOnce(Result<&Connection, Arc<rusqlite::Error>>) -> (bool,
 /// Answers a write, once its transaction was committed or not.
 type Finish = Box<dyn FnOnce(Result<(), Arc<rusqlite::Error>>) + Send>;
 
-/// The way to the thread that writes; the thread ends when nobody has one any more.
+/// The way to the thread that writes. The thread and its connection end with this.
 #[derive(Debug)]
 pub struct Writer {
-    queue: mpsc::Sender<Write>,
+    /// There until the end.
+    queue: Option<mpsc::Sender<Write>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Writer {
@@ -27,8 +30,8 @@ impl Writer {
     pub fn start(connection: Connection) -> std::io::Result<Self> {
         let (queue, writes) = mpsc::channel();
         let thread = std::thread::Builder::new().name("sqlite-writer".into());
-        thread.spawn(move || write_batches(&connection, &writes))?;
-        Ok(Self { queue })
+        let thread = thread.spawn(move || write_batches(&connection, &writes))?;
+        Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
     /// Runs `work` in the next transaction and returns its outcome once that is on disk.
@@ -48,8 +51,16 @@ impl Writer {
             (failed, finish)
         });
         let stopped = || StoreError::new(doing, "the database writer has stopped");
-        self.queue.send(write).map_err(|_| stopped())?;
+        self.queue.as_ref().ok_or_else(stopped)?.send(write).map_err(|_| stopped())?;
         outcome.await.map_err(|_| stopped())?.map_err(|source| StoreError::new(doing, source))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        // A thread that panicked has closed its connection as well.
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
