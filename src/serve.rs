@@ -242,8 +242,13 @@ pub fn wechat(config: &Config) -> Result<Client> {
 ///
 /// When a secret cannot be read or the store cannot be written.
 pub async fn write_apps(config: &Config, store: &dyn Store) -> Result<()> {
+    // Those that cannot be read are written.
+    let stored = store.apps().await.unwrap_or_default();
     for app in config.apps()? {
-        store.put_app(&app).await?;
+        // Each write of an app makes every node forget the sessions that it has in memory.
+        if !stored.contains(&app) {
+            store.put_app(&app).await?;
+        }
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::wechat::open_data;
 
@@ -100,6 +100,16 @@ pub struct App {
     pub lifetime: Lifetime,
     /// Whether requests that name no app mean this one.
     pub is_default: bool,
+}
+
+impl PartialEq for App {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { appid, secret, lifetime, is_default } = self;
+        *appid == other.appid
+            && secret.expose_secret() == other.secret.expose_secret()
+            && *lifetime == other.lifetime
+            && *is_default == other.is_default
+    }
 }
 
 /// How long an app's sessions live.
@@ -204,8 +214,6 @@ impl Login {
     /// The user after this login, given what was stored before.
     #[must_use]
     pub fn user(&self, stored: Option<User>) -> User {
-        use secrecy::ExposeSecret as _;
-
         let (profile, union_id, previous_session_key) = match stored {
             None => (None, None, None),
             Some(user) if user.session_key.expose_secret() == self.session_key.expose_secret() => {
@@ -274,7 +282,6 @@ pub struct Visit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secrecy::ExposeSecret as _;
 
     #[test]
     fn a_session_lives_to_the_second() {

@@ -197,3 +197,20 @@ fn with_no_limit_every_session_stays() {
         assert_eq!(server.check(session).line(), "0 AUTH_SUCCESS");
     }
 }
+
+/// Every write of an app makes the other nodes forget what they have in memory.
+#[test]
+fn a_start_writes_the_apps_that_have_changed() {
+    let wechat = WeChat::of_anybody();
+    let setup = Setup::new(wechat.address);
+    let writes = |setup: &Setup| -> i64 {
+        setup.serve().stop();
+        let database = rusqlite::Connection::open(setup.path("mina-auth.db")).unwrap();
+        let count = "SELECT seq FROM sqlite_sequence WHERE name = 'mina_event'";
+        database.query_row(count, [], |row| row.get(0)).unwrap()
+    };
+    let once = writes(&setup);
+    assert_eq!(writes(&setup), once);
+    let app = format!(r#"apps = [{{ appid = "{APP}", secret = "{OTHER_SECRET}" }}]"#);
+    assert_eq!(writes(&setup.with(&app)), once + 1);
+}
