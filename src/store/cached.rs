@@ -33,9 +33,12 @@ const SHARDS: usize = 64;
 /// How many last visits are written in one transaction.
 const VISIT_BATCH: usize = 10_000;
 
-/// What a visit costs that waits though its session left memory. Such visits are written early
-/// when they are a tenth of the budget, but not before they fill a transaction.
+/// What a visit costs that waits though its session left memory.
 const WAITING_BYTES: usize = 300;
+
+/// One part in so many of the budget is for such visits. When they fill it they are written early,
+/// but not before they fill a transaction.
+const WAITING_SHARE: usize = 10;
 
 /// How often visits are written, in seconds. The longer they wait, the more of them share a page.
 const WRITE_VISITS_EVERY: i64 = 5;
@@ -312,8 +315,8 @@ impl Cached {
         if known.has_unwritten_visit() {
             let mut visits = lock(&self.visits);
             visits.insert(known.id().into(), known.visit());
-            let tenth = self.settings.max_bytes / 10;
-            if visits.len() == (tenth / WAITING_BYTES).max(VISIT_BATCH) {
+            let share = self.settings.max_bytes / WAITING_SHARE;
+            if visits.len() == (share / WAITING_BYTES).max(VISIT_BATCH) {
                 self.many_visits.notify_one();
             }
         }
@@ -354,7 +357,8 @@ impl<'a> Slot<'a> {
         self.cached.recall_visit(&known);
         if shard.fills.get(&self.fill).is_some_and(|fill| !fill.marked) {
             shard.insert(Arc::clone(&known));
-            while shard.bytes > self.cached.settings.max_bytes / SHARDS {
+            let max_bytes = self.cached.settings.max_bytes;
+            while shard.bytes > (max_bytes - max_bytes / WAITING_SHARE) / SHARDS {
                 let Some(evicted) = shard.evict() else { break };
                 self.cached.keep_visit(&evicted);
             }
