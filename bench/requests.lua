@@ -1,7 +1,9 @@
 -- The requests of a wrk run, as the Node SDK sends them: `wrk -s requests.lua URL -- KIND …`.
 --
---   auth FILE COUNT    checks sessions of FILE at random: records of 64 bytes, id and skey, and a
---                      line feed; with COUNT 1 the same one again and again
+--   auth FILE COUNT [RUN RUNS]
+--                      checks sessions of FILE at random: records of 64 bytes, id and skey, and a
+--                      line feed; with COUNT 1 the same one again and again; with RUN and RUNS
+--                      none of them twice in all those runs, which are counted from 0
 --   login SEED BODY    logs in a new user each time, whose code replaces the CODE of BODY
 --
 -- `done` prints the outcome as one line of JSON.
@@ -29,8 +31,27 @@ local function map(path, bytes)
   return ffi.cast("const char *", ffi.C.mmap(nil, bytes, READ, SHARED, file, 0))
 end
 
+-- Returns a function that gives the next of `count` numbers, at random.
+local function drawing(count)
+  return function() return math.random(0, count - 1) end
+end
+
+-- Returns a function that gives the next of `count` numbers, none of them twice: all threads walk
+-- through all numbers with the same long steps, each in its part of the way.
+local function drawing_once(count, run, runs)
+  local STEP, THREADS = 6180341, 2 -- a prime, which no round count is a multiple of
+  local part = math.floor(count / runs / THREADS)
+  local at = (run * THREADS + number) * part
+  local last = at + part
+  return function()
+    assert(at < last, "there are too few sessions for this run")
+    at = at + 1
+    return at * STEP % count
+  end
+end
+
 -- Returns a function that makes the next request, for wrk to call.
-local function random_auth(path, count)
+local function random_auth(path, count, draw)
   local id, skey = ("I"):rep(HALF), ("S"):rep(HALF)
   local request = wrk.format(nil, nil, nil, AUTH:format(id, skey))
   local id_at, skey_at = request:find(id, 1, true) - 1, request:find(skey, 1, true) - 1
@@ -39,7 +60,7 @@ local function random_auth(path, count)
   local bytes = #request
   local buffer = ffi.new("char[?]", bytes + 1, request) -- a NUL is copied too
   return function()
-    local session = sessions + RECORD * math.random(0, count - 1)
+    local session = sessions + RECORD * draw()
     ffi.copy(buffer + id_at, session, HALF)
     ffi.copy(buffer + skey_at, session + HALF, HALF)
     return ffi.string(buffer, bytes)
@@ -68,9 +89,10 @@ function init(arguments)
     return
   end
   local path, count = arguments[2], tonumber(arguments[3])
+  local run, runs = tonumber(arguments[4]), tonumber(arguments[5])
   if count > 1 then
     math.randomseed(os.time() + number)
-    request = random_auth(path, count)
+    request = random_auth(path, count, run and drawing_once(count, run, runs) or drawing(count))
   else
     -- Without a `request` wrk formats this once and sends the same bytes every time.
     local session = io.open(path):read("*l")

@@ -16,6 +16,7 @@ need mariadbd mariadb-server-core
 need mariadb mariadb-client-core
 need sqlite3 sqlite3
 need taskset util-linux
+need vmtouch vmtouch
 [ -n "$missing" ] || exit 0
 
 echo "bench: installing$missing" >&2

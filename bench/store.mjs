@@ -3,9 +3,11 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, mkdtempSync, openSync, readSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { SESSION_BYTES } from './client.mjs';
-import { run } from './processes.mjs';
+import { memory } from './measure.mjs';
+import { run, start } from './processes.mjs';
 import { APP, configure, profile } from './servers.mjs';
 
 const FILL_LIMIT_SECONDS = 900;
@@ -71,6 +73,18 @@ function writeSessions(sessions, rows, count) {
     files.forEach((file, which) => writeSync(file, lines[which].join('')));
   }
   files.forEach((file) => closeSync(file));
+}
+
+/**
+ * Keeps a file in the system's page cache until it is stopped. Some machines throw out what was not
+ * read for seconds, and then a disk is measured; where locking is not allowed, they still do.
+ */
+export async function keepInMemory(file) {
+  await run('vmtouch', ['-q', '-t', file], { seconds: FILL_LIMIT_SECONDS });
+  const lock = start('vmtouch', ['-q', '-l', file]);
+  do await sleep(100); while (!lock.end() && memory(lock.pid, 'VmLck') < statSync(file).size);
+  if (lock.end()) console.error('bench: `vmtouch -l` may not lock the store in memory: run this as root');
+  return lock;
 }
 
 /** The id and skey of a store's first session, one after the other. */
