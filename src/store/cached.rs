@@ -59,8 +59,8 @@ pub struct Cached {
     settings: CacheSettings,
     shards: Box<[Mutex<Shard>]>,
     apps: RwLock<Apps>,
-    /// Sessions in memory whose visit is due to be written.
-    due: Mutex<Vec<Weak<Known>>>,
+    /// Sessions in memory whose visit is due to be written, after their [`Session::row`].
+    due: Mutex<Vec<(i64, Weak<Known>)>>,
     /// Visits that must be written though their session left memory.
     visits: Mutex<HashMap<SessionId, Visit>>,
     /// Told when these have become many.
@@ -161,7 +161,7 @@ impl Cached {
         let due_after = (interval - WRITE_VISITS_EVERY).max(1);
         let unwritten = last.saturating_sub(known.written_visit.load(Ordering::Relaxed));
         if i64::from(unwritten) >= due_after && !known.due.swap(true, Ordering::Relaxed) {
-            lock(&self.due).push(Arc::downgrade(known));
+            lock(&self.due).push((known.row, Arc::downgrade(known)));
         }
         // Whoever removes it clears `kept` first and looks at the visit then; this goes the other
         // way round, so that one of the two sees the other.
@@ -206,16 +206,17 @@ impl Cached {
                 return Err(error);
             }
         }
-        // Of those that have left memory the visit was among the others.
-        let mut due: Vec<_> =
-            std::mem::take(&mut *lock(&self.due)).iter().filter_map(Weak::upgrade).collect();
+        let mut due = std::mem::take(&mut *lock(&self.due));
         // Neighbours in the store share a page, and each page is written once.
-        due.sort_unstable_by_key(|known| known.row);
+        due.sort_unstable_by_key(|(row, _)| *row);
         for (at, batch) in due.chunks(VISIT_BATCH).enumerate() {
+            // Of those that have left memory the visit is among the others. No more than a batch
+            // is kept from leaving.
+            let batch: Vec<_> = batch.iter().filter_map(|(_, known)| known.upgrade()).collect();
             let visits: Vec<Visit> = batch.iter().map(|known| known.visit()).collect();
             let times: Vec<i64> = visits.iter().map(|visit| visit.time).collect();
             if let Err(error) = self.inner.touch(visits).await {
-                lock(&self.due).extend(due[at * VISIT_BATCH..].iter().map(Arc::downgrade));
+                lock(&self.due).extend_from_slice(&due[at * VISIT_BATCH..]);
                 return Err(error);
             }
             for (known, time) in batch.iter().zip(times) {
