@@ -8,22 +8,24 @@
 //! - A read that fills the cache takes a slot first. Forgetting a session marks the slots in
 //!   flight for it, and what a marked read brings back is not kept.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use indexmap::IndexSet;
 use tokio::sync::Notify;
 
 use self::known::short;
 use self::shard::{Entry, Fill, Shard};
+use self::waiting::Waiting;
 use super::import::Imported;
 use super::{Change, Changes, Expiry, Purged, Resealed, Selection, Store, StoreError};
 use crate::session::{App, AppId, Login, Session, SessionId, SignedIn, Visit};
 
 mod known;
 mod shard;
+mod waiting;
 
 pub use self::known::{Apps, Known};
 
@@ -34,10 +36,11 @@ const SHARDS: usize = 64;
 const VISIT_BATCH: usize = 10_000;
 
 /// What a visit costs that waits though its session left memory.
-const WAITING_BYTES: usize = 300;
+const WAITING_BYTES: usize = 200;
 
-/// One part in so many of the budget is for such visits. When they fill it they are written early,
-/// but not before they fill a transaction.
+/// One part in so many of the budget is for such visits. When they fill half of it they are
+/// written early, but not before they fill a transaction; the other half is for those that come
+/// meanwhile.
 const WAITING_SHARE: usize = 10;
 
 /// How often visits are written, in seconds. The longer they wait, the more of them share a page.
@@ -62,7 +65,7 @@ pub struct Cached {
     /// Sessions in memory whose visit is due to be written, after their [`Session::row`].
     due: Mutex<Vec<(i64, Weak<Known>)>>,
     /// Visits that must be written though their session left memory.
-    visits: Mutex<HashMap<SessionId, Visit>>,
+    visits: Mutex<IndexSet<Waiting>>,
     /// Told when these have become many.
     many_visits: Notify,
     /// Until which second memory may be trusted.
@@ -194,15 +197,14 @@ impl Cached {
     ///
     /// When the inner store cannot be written; the visits wait on.
     pub async fn write_visits(&self) -> Result<(), StoreError> {
-        let left: HashMap<_, _> = std::mem::take(&mut *lock(&self.visits));
-        let mut left: Vec<Visit> = left.into_values().collect();
-        left.sort_unstable_by_key(|visit| visit.row);
-        for batch in left.chunks(VISIT_BATCH) {
-            if let Err(error) = self.inner.touch(batch.to_vec()).await {
-                let mut visits = lock(&self.visits);
-                for visit in left {
-                    visits.entry(visit.id.clone()).or_insert(visit);
-                }
+        let mut left = std::mem::take(&mut *lock(&self.visits));
+        left.sort_unstable_by(|Waiting(a), Waiting(b)| a.row.cmp(&b.row));
+        for first in (0..left.len()).step_by(VISIT_BATCH) {
+            let batch = left.iter().skip(first).take(VISIT_BATCH);
+            let batch = batch.map(|Waiting(visit)| visit.clone()).collect();
+            if let Err(error) = self.inner.touch(batch).await {
+                // Of one session the visit that came meanwhile is the later one, and stays.
+                lock(&self.visits).extend(left);
                 return Err(error);
             }
         }
@@ -236,7 +238,7 @@ impl Cached {
         for shard in &self.shards {
             let shard = lock(shard);
             for Entry(known) in shard.entries.iter().filter(|e| e.0.has_unwritten_visit()) {
-                lock(&self.visits).insert(known.id().into(), known.visit());
+                lock(&self.visits).replace(Waiting(known.visit()));
             }
         }
         self.write_visits().await
@@ -315,9 +317,9 @@ impl Cached {
         known.kept.store(false, Ordering::SeqCst);
         if known.has_unwritten_visit() {
             let mut visits = lock(&self.visits);
-            visits.insert(known.id().into(), known.visit());
-            let share = self.settings.max_bytes / WAITING_SHARE;
-            if visits.len() == (share / WAITING_BYTES).max(VISIT_BATCH) {
+            visits.replace(Waiting(known.visit()));
+            let half = self.settings.max_bytes / WAITING_SHARE / 2;
+            if visits.len() == (half / WAITING_BYTES).max(VISIT_BATCH) {
                 self.many_visits.notify_one();
             }
         }
@@ -325,7 +327,7 @@ impl Cached {
 
     /// Makes the session remember visits that the inner store does not have yet.
     fn recall_visit(&self, known: &Known) {
-        if let Some(visit) = lock(&self.visits).get(&SessionId::from(known.id()))
+        if let Some(Waiting(visit)) = lock(&self.visits).get(&SessionId::from(known.id()))
             && visit.skey == known.skey()
         {
             known.last_visit.fetch_max(short(visit.time), Ordering::Relaxed);
