@@ -36,17 +36,26 @@ local function drawing(count)
   return function() return math.random(0, count - 1) end
 end
 
--- Returns a function that gives the next of `count` numbers, none of them twice: all threads walk
--- through all numbers with the same long steps, each in its part of the way.
+-- Returns a function that gives the next of `count` numbers, none of them twice: every thread of
+-- every run has a part of them, in the same shuffled order.
 local function drawing_once(count, run, runs)
-  local STEP, THREADS = 6180341, 2 -- a prime, which no round count is a multiple of
+  local THREADS, ODD = 2, 2654435
+  local bit = require("bit")
+  local bits = math.ceil(math.log(count) / math.log(2))
   local part = math.floor(count / runs / THREADS)
   local at = (run * THREADS + number) * part
   local last = at + part
   return function()
     assert(at < last, "there are too few sessions for this run")
+    local shuffled = at
     at = at + 1
-    return at * STEP % count
+    -- Each step can be undone, so no two numbers become the same one.
+    repeat
+      for _ = 1, 3 do
+        shuffled = bit.bxor(shuffled, bit.rshift(shuffled, bits / 2)) * ODD % 2 ^ bits
+      end
+    until shuffled < count
+    return shuffled
   end
 end
 
