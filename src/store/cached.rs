@@ -25,6 +25,8 @@ use crate::session::{App, AppId, Login, Session, SessionId, SignedIn, Visit};
 
 mod known;
 mod shard;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 pub use self::known::{Apps, Known};
@@ -448,74 +450,5 @@ impl Store for Cached {
 
     async fn changes(&self) -> Result<Changes, StoreError> {
         self.inner.changes().await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::memory::Memory;
-
-    const SETTINGS: CacheSettings =
-        CacheSettings { max_bytes: 1 << 20, max_stale: 60, touch_interval: 60 };
-
-    async fn open() -> (Arc<Cached>, ()) {
-        let memory = Arc::new(Memory::default());
-        (Arc::new(Cached::open(memory, SETTINGS, 0).await.expect("it opens")), ())
-    }
-
-    crate::store::contract::store_tests!(super::open().await);
-
-    fn login(number: usize) -> Login {
-        Login {
-            appid: "wx1".into(),
-            open_id: format!("o{number}").into(),
-            union_id: None,
-            session_key: "k".into(),
-            profile: None,
-            new_id: format!("{number:032x}").into(),
-            skey: "skey".into(),
-            now: 0,
-            per_user: 1,
-        }
-    }
-
-    #[tokio::test]
-    async fn under_pressure_memory_is_kept_small_and_no_session_or_visit_is_lost() {
-        let settings = CacheSettings { max_bytes: SHARDS * 2_000, ..SETTINGS };
-        let memory = Arc::new(Memory::default());
-        let cached = Cached::open(memory, settings, 0).await.expect("it opens");
-        let app = App {
-            appid: "wx1".into(),
-            secret: "secret".into(),
-            lifetime: crate::session::Lifetime::default(),
-            is_default: false,
-        };
-        cached.put_app(&app).await.expect("the app is written");
-        for number in 0..2_000 {
-            let id = cached.sign_in(login(number)).await.expect("the login is written").id;
-            let known = cached.load(id.as_str()).await.expect("it is read").expect("it is there");
-            cached.visited(&known, 7);
-        }
-        let bytes: usize = cached.shards.iter().map(|shard| lock(shard).bytes).sum();
-        assert!(bytes <= settings.max_bytes, "{bytes} bytes");
-        cached.write_all_visits().await.expect("visits are written");
-        for number in 0..2_000 {
-            let id = format!("{number:032x}");
-            let session = cached.session(&id.as_str().into()).await.expect("it is read");
-            assert_eq!(session.expect("it is there").last_visit, 7, "{id}");
-        }
-    }
-
-    #[tokio::test]
-    async fn without_news_for_too_long_memory_is_not_trusted() {
-        let (cached, ()) = open().await;
-        cached.miss();
-        assert_eq!(
-            [0, 60, 61].map(|now| cached.trust(now)),
-            [Trust::Stale, Trust::Stale, Trust::None]
-        );
-        cached.follow(61).await.expect("the feed can be read");
-        assert_eq!(cached.trust(61), Trust::Full);
     }
 }
