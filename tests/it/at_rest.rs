@@ -266,7 +266,7 @@ fn a_key_is_changed_in_the_key_file_as_the_page_says() {
     write(&key_file, &format!("{new}{old}"));
     let server = setup.serve();
     let rotated = setup.run(&["secrets", "rotate"]).succeeded();
-    assert!(rotated.stdout.starts_with("1 secret(s)"), "{rotated:?}");
+    assert!(rotated.stdout.starts_with("2 secret(s)"), "{rotated:?}");
     server.stop();
     write(&key_file, &new);
     let server = setup.serve();
