@@ -67,26 +67,56 @@ impl Drop for Writer {
 /// The thread: ends when nothing more can come.
 fn write_batches(connection: &Connection, queue: &mpsc::Receiver<Write>) {
     while let Ok(first) = queue.recv() {
-        let batch = std::iter::once(first).chain(queue.try_iter().take(MAX_BATCH - 1));
-        let mut finishes = Vec::new();
-        let mut committed = connection.execute_batch("BEGIN IMMEDIATE").map_err(Arc::new);
-        for write in batch {
-            let finish = match &committed {
-                Ok(()) => within_savepoint(connection, write),
-                Err(error) => write(Err(Arc::clone(error))).1,
-            };
-            finishes.push(finish);
+        match queue.try_recv() {
+            Err(_) => write_alone(connection, first),
+            Ok(second) => {
+                // Those that come meanwhile are of the batch as well.
+                let others = queue.try_iter().take(MAX_BATCH - 2);
+                write_together(connection, [first, second].into_iter().chain(others));
+            }
         }
-        if committed.is_ok() {
-            committed = connection.execute_batch("COMMIT").map_err(|error| {
-                // A failed COMMIT can leave the transaction open.
-                let _ = connection.execute_batch("ROLLBACK");
-                Arc::new(error)
-            });
+    }
+}
+
+fn begin(connection: &Connection) -> Result<(), Arc<rusqlite::Error>> {
+    connection.execute_batch("BEGIN IMMEDIATE").map_err(Arc::new)
+}
+
+fn commit(connection: &Connection) -> Result<(), Arc<rusqlite::Error>> {
+    connection.execute_batch("COMMIT").map_err(|error| {
+        // A failed COMMIT can leave the transaction open.
+        let _ = connection.execute_batch("ROLLBACK");
+        Arc::new(error)
+    })
+}
+
+/// Runs one write without a savepoint, for which SQLite would copy every page that is changed.
+fn write_alone(connection: &Connection, write: Write) {
+    let begun = begin(connection);
+    let (failed, finish) = write(begun.clone().map(|()| connection));
+    let committed = begun.and_then(|()| {
+        if failed {
+            // Some errors have done so already.
+            let _ = connection.execute_batch("ROLLBACK");
+            Ok(())
+        } else {
+            commit(connection)
         }
-        for finish in finishes {
-            finish(committed.clone());
-        }
+    });
+    finish(committed);
+}
+
+/// Runs writes in one transaction.
+fn write_together(connection: &Connection, writes: impl Iterator<Item = Write>) {
+    let begun = begin(connection);
+    let run = |write: Write| match &begun {
+        Ok(()) => within_savepoint(connection, write),
+        Err(error) => write(Err(Arc::clone(error))).1,
+    };
+    let finishes: Vec<Finish> = writes.map(run).collect();
+    let committed = begun.and_then(|()| commit(connection));
+    for finish in finishes {
+        finish(committed.clone());
     }
 }
 
