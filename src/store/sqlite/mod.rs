@@ -229,6 +229,53 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_failed_write_leaves_nothing_behind() {
+        let (store, _directory) = open();
+        let failing = store.write("inserting", |c| {
+            c.execute("INSERT INTO cAppinfo (appid, secret) VALUES ('a', 'x')", [])?;
+            c.execute("INSERT INTO cAppinfo (appid, secret) VALUES (NULL, 'x')", [])
+        });
+        failing.await.expect_err("an app without an id is refused");
+        let next = store.write("inserting", |c| {
+            c.execute("INSERT INTO cAppinfo (appid, secret) VALUES ('b', 'x')", [])
+        });
+        next.await.expect("it is written");
+        let apps = store.apps().await.expect("apps can be read");
+        assert_eq!(apps.iter().map(|app| app.appid.as_str()).collect::<Vec<_>>(), ["b"]);
+    }
+
+    #[tokio::test]
+    async fn many_reads_at_once_each_see_what_was_written_before() {
+        let (store, _directory) = open();
+        for written in 1..=20 {
+            let insert = store.write("inserting", |c| {
+                c.execute("INSERT INTO cAppinfo (appid, secret) VALUES (random(), 'x')", [])
+            });
+            insert.await.expect("it is written");
+            let reads = (0..100).map(|_| store.apps());
+            for apps in futures_util::future::join_all(reads).await {
+                assert_eq!(apps.expect("apps can be read").len(), written);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_read_holds_up_no_other() {
+        let (store, _directory) = open();
+        let (go_on, waits) = std::sync::mpsc::channel();
+        let long = store.read("waiting", move |_| {
+            Ok(waits.recv_timeout(std::time::Duration::from_secs(10)).is_ok())
+        });
+        let short = async {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            store.apps().await.expect("apps can be read");
+            go_on.send(()).expect("the long read waits");
+        };
+        let (long, ()) = tokio::join!(long, short);
+        assert!(long.expect("it is read"));
+    }
+
+    #[tokio::test]
     async fn another_process_is_heard_through_the_feed() {
         let (store, directory) = open();
         let other = Sqlite::open(&settings(&directory), false).expect("it opens again");

@@ -1,12 +1,14 @@
 //! Reads, a few at a time, beside the writer.
 //!
-//! The threads take reads from one queue: while there are some, none of them sleeps, so that a
-//! read costs no more than the two wake-ups that a busy server has anyway.
+//! The threads take reads from one queue. While they are fast one or two threads do them all, many
+//! in one transaction, and the others sleep: a read costs few wake-ups and few locks. When reads
+//! pile up or one takes long, the others wake.
 
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -16,6 +18,10 @@ use crate::store::StoreError;
 
 /// How many reads run at once.
 const READERS: usize = 4;
+
+/// When the threads that are awake took nothing for so long, what they read comes from a disk or is
+/// long, and nobody waits for them.
+const SLOW: Duration = Duration::from_millis(1);
 
 /// A read, to be run on a connection.
 type Read = Box<dyn FnOnce(&Connection) + Send>;
@@ -36,6 +42,10 @@ struct Queue {
 #[derive(Default)]
 struct State {
     reads: VecDeque<Read>,
+    /// How many threads wait for one.
+    asleep: usize,
+    /// When a thread last took some.
+    taken: Option<Instant>,
     closed: bool,
 }
 
@@ -50,11 +60,57 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next read; `None` when there will be none.
-    fn next(&self) -> Option<Read> {
-        let waited = self.some.wait_while(self.state(), |s| s.reads.is_empty() && !s.closed);
-        waited.unwrap_or_else(PoisonError::into_inner).reads.pop_front()
+    /// Adds a read, and wakes a thread when more of them wait than threads are awake, or those
+    /// that are awake are slow.
+    fn add(&self, read: Read) {
+        let mut state = self.state();
+        state.reads.push_back(read);
+        let slow = || state.taken.is_none_or(|taken| taken.elapsed() > SLOW);
+        let wakes = state.asleep > 0 && (state.reads.len() > READERS - state.asleep || slow());
+        drop(state);
+        if wakes {
+            self.some.notify_one();
+        }
     }
+
+    /// Moves a thread's share of the reads that wait into `reads`; none when there will be none.
+    fn take(&self, reads: &mut Vec<Read>) {
+        let mut state = self.state();
+        while state.reads.is_empty() && !state.closed {
+            state.asleep += 1;
+            state = self.some.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.asleep -= 1;
+        }
+        let share = state.reads.len().div_ceil(READERS);
+        reads.extend(state.reads.drain(..share));
+        state.taken = Some(Instant::now());
+    }
+}
+
+/// A thread: ends when nothing more can come.
+fn read_batches(connection: &Connection, queue: &Queue) {
+    let mut reads = Vec::new();
+    loop {
+        queue.take(&mut reads);
+        if reads.is_empty() {
+            break;
+        }
+        if reads.len() > 1 {
+            // To begin and to end is a good part of a read. Without this each does so by itself.
+            let _ = execute(connection, "BEGIN");
+        }
+        for read in reads.drain(..) {
+            read(connection);
+        }
+        if !connection.is_autocommit() {
+            // Unlike COMMIT it ends the transaction in any case, so that no read sees an old one.
+            let _ = execute(connection, "ROLLBACK");
+        }
+    }
+}
+
+fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<usize> {
+    connection.prepare_cached(sql)?.execute([])
 }
 
 impl Readers {
@@ -69,11 +125,7 @@ impl Readers {
             let connection = schema::connect_to_read(path)?;
             let queue = Arc::clone(&readers.queue);
             let thread = std::thread::Builder::new().name(format!("sqlite-reader-{number}"));
-            let run = move || {
-                while let Some(read) = queue.next() {
-                    read(&connection);
-                }
-            };
+            let run = move || read_batches(&connection, &queue);
             let thread = thread.spawn(run);
             readers
                 .threads
@@ -93,8 +145,7 @@ impl Readers {
             // Nobody waits for the answer when the caller has gone.
             let _ = answer.send(work(connection));
         });
-        self.queue.state().reads.push_back(read);
-        self.queue.some.notify_one();
+        self.queue.add(read);
         let outcome = outcome.await.map_err(|source| StoreError::new(doing, source))?;
         outcome.map_err(|source| StoreError::new(doing, source))
     }

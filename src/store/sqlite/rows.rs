@@ -24,7 +24,7 @@ fn read_session(row: &Row<'_>, keys: &Keys) -> rusqlite::Result<Session> {
     let [appid, open_id] = owner;
     Ok(Session {
         id: text(row, 0)?.into(),
-        skey: StoredSkey::read(&text(row, 1)?),
+        skey: StoredSkey::read(row.get_ref(1)?.as_str()?),
         appid: appid.into(),
         open_id: open_id.into(),
         created: row.get(4)?,
@@ -36,11 +36,13 @@ fn read_session(row: &Row<'_>, keys: &Keys) -> rusqlite::Result<Session> {
 
 /// Reads `union_id, session_key, previous_session_key, user_info` from column `at` on.
 fn read_user(row: &Row<'_>, at: usize, keys: &Keys, owner: [&str; 2]) -> rusqlite::Result<User> {
-    let previous = row.get::<_, Option<String>>(at + 2)?;
-    let previous = previous.map(|text| keys.open(&text, Place::PreviousSessionKey(owner)));
+    let previous = row.get_ref(at + 2)?.as_str_or_null()?;
+    let previous = previous.map(|text| keys.open(text, Place::PreviousSessionKey(owner)));
     Ok(User {
         union_id: row.get(at)?,
-        session_key: keys.open(&text(row, at + 1)?, Place::SessionKey(owner)).map_err(unopened)?,
+        session_key: keys
+            .open(row.get_ref(at + 1)?.as_str()?, Place::SessionKey(owner))
+            .map_err(unopened)?,
         previous_session_key: previous.transpose().map_err(unopened)?,
         profile: row.get(at + 3)?,
     })
