@@ -9,7 +9,7 @@
 //!   flight for it, and what a marked read brings back is not kept.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use self::known::short;
 use self::shard::{Entry, Fill, Shard};
-use self::waiting::Waiting;
+use self::waiting::{Batch, Due, Sorted, Waiting};
 use super::import::Imported;
 use super::{Change, Changes, Expiry, Purged, Resealed, Selection, Store, StoreError};
 use crate::session::{App, AppId, Login, Session, SessionId, SignedIn, Visit};
@@ -45,8 +45,12 @@ const WAITING_BYTES: usize = 200;
 /// meanwhile.
 const WAITING_SHARE: usize = 10;
 
-/// How often visits are written, in seconds. The longer they wait, the more of them share a page.
-const WRITE_VISITS_EVERY: i64 = 5;
+/// For what part of the touch interval a due visit may wait for others. The longer it waits, the
+/// more of them share a page of the store.
+const WAITING_PART: i64 = 4;
+
+/// How long it waits at the most, in seconds: what waits takes memory.
+const MAX_WAIT: i64 = 15;
 
 /// How the cache behaves; the settings of the same names.
 #[derive(Debug, Clone, Copy)]
@@ -64,8 +68,8 @@ pub struct Cached {
     settings: CacheSettings,
     shards: Box<[Mutex<Shard>]>,
     apps: RwLock<Apps>,
-    /// Sessions in memory whose visit is due to be written, after their [`Session::row`].
-    due: Mutex<Vec<(i64, Weak<Known>)>>,
+    /// Sessions in memory whose visit is due to be written.
+    due: Mutex<Vec<Due>>,
     /// Visits that must be written though their session left memory.
     visits: Mutex<IndexSet<Waiting>>,
     /// Told when these have become many.
@@ -160,13 +164,13 @@ impl Cached {
     pub fn visited(&self, known: &Arc<Known>, now: i64) {
         let now = short(now);
         let last = known.last_visit.fetch_max(now, Ordering::SeqCst).max(now);
-        let idle = i64::from(known.app.lifetime.idle_seconds);
-        let interval = self.settings.touch_interval.min(idle / 20);
-        // A due visit waits for the others; until it is written no more than `interval` is lost.
-        let due_after = (interval - WRITE_VISITS_EVERY).max(1);
+        known.visited.store(true, Ordering::Relaxed);
+        // A due visit waits for others; until it is written no more than the interval is lost.
+        let interval = self.touch_interval(&known.app);
+        let due_after = (interval - interval / WAITING_PART).max(1);
         let unwritten = last.saturating_sub(known.written_visit.load(Ordering::Relaxed));
         if i64::from(unwritten) >= due_after && !known.due.swap(true, Ordering::Relaxed) {
-            lock(&self.due).push((known.row, Arc::downgrade(known)));
+            lock(&self.due).push(Due::of(known));
         }
         // Whoever removes it clears `kept` first and looks at the visit then; this goes the other
         // way round, so that one of the two sees the other.
@@ -189,8 +193,15 @@ impl Cached {
 
     /// Waits until visits should be written, since time has passed or many are waiting.
     pub async fn visits_due(&self) {
-        let every = Duration::from_secs(WRITE_VISITS_EVERY.unsigned_abs());
-        let _ = tokio::time::timeout(every, self.many_visits.notified()).await;
+        let intervals = self.apps().iter().map(|app| self.touch_interval(app)).min();
+        let wait = intervals.map_or(1, |shortest| shortest / WAITING_PART).clamp(1, MAX_WAIT);
+        let wait = Duration::from_secs(wait.unsigned_abs());
+        let _ = tokio::time::timeout(wait, self.many_visits.notified()).await;
+    }
+
+    /// How far an app's stored visits may be behind, in seconds.
+    fn touch_interval(&self, app: &App) -> i64 {
+        self.settings.touch_interval.min(i64::from(app.lifetime.idle_seconds) / 20)
     }
 
     /// Writes the visits that are waiting.
@@ -199,36 +210,26 @@ impl Cached {
     ///
     /// When the inner store cannot be written; the visits wait on.
     pub async fn write_visits(&self) -> Result<(), StoreError> {
-        let mut left = std::mem::take(&mut *lock(&self.visits));
-        left.sort_unstable_by(|Waiting(a), Waiting(b)| a.row.cmp(&b.row));
-        for first in (0..left.len()).step_by(VISIT_BATCH) {
-            let batch = left.iter().skip(first).take(VISIT_BATCH);
-            let batch = batch.map(|Waiting(visit)| visit.clone()).collect();
-            if let Err(error) = self.inner.touch(batch).await {
+        let left = std::mem::take(&mut *lock(&self.visits));
+        let due = std::mem::take(&mut *lock(&self.due));
+        let mut sorted = Sorted::new(left, due);
+        loop {
+            let Batch { visits, held } = sorted.next_batch(VISIT_BATCH);
+            if visits.is_empty() {
+                return Ok(());
+            }
+            if let Err(error) = self.inner.touch(visits).await {
+                let (left, due) = sorted.not_written();
                 // Of one session the visit that came meanwhile is the later one, and stays.
                 lock(&self.visits).extend(left);
+                lock(&self.due).extend(due);
                 return Err(error);
             }
-        }
-        let mut due = std::mem::take(&mut *lock(&self.due));
-        // Neighbours in the store share a page, and each page is written once.
-        due.sort_unstable_by_key(|(row, _)| *row);
-        for (at, batch) in due.chunks(VISIT_BATCH).enumerate() {
-            // Of those that have left memory the visit is among the others. No more than a batch
-            // is kept from leaving.
-            let batch: Vec<_> = batch.iter().filter_map(|(_, known)| known.upgrade()).collect();
-            let visits: Vec<Visit> = batch.iter().map(|known| known.visit()).collect();
-            let times: Vec<i64> = visits.iter().map(|visit| visit.time).collect();
-            if let Err(error) = self.inner.touch(visits).await {
-                lock(&self.due).extend_from_slice(&due[at * VISIT_BATCH..]);
-                return Err(error);
-            }
-            for (known, time) in batch.iter().zip(times) {
+            for (known, time) in held {
                 known.written_visit.fetch_max(short(time), Ordering::Relaxed);
                 known.due.store(false, Ordering::Relaxed);
             }
         }
-        Ok(())
     }
 
     /// Writes every last visit to the second, waiting or not; for the end of the process.

@@ -27,6 +27,8 @@ pub struct Known {
     /// Whether it is in memory for others to find. Where it is not, nobody else will see to it
     /// that its visit is written.
     pub(super) kept: AtomicBool,
+    /// Whether it was visited since an eviction last looked at it.
+    pub(super) visited: AtomicBool,
     /// [`Session::row`]
     pub(super) row: i64,
 }
@@ -51,6 +53,7 @@ impl Known {
             written_visit: short(session.last_visit).into(),
             due: AtomicBool::new(false),
             kept: AtomicBool::new(false),
+            visited: AtomicBool::new(false),
             row: session.row,
         }
     }

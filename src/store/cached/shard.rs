@@ -9,8 +9,8 @@ use indexmap::{Equivalent, IndexSet};
 
 use super::known::Known;
 
-/// How many entries are compared to find one that was not visited for long.
-const EVICTION_SAMPLE: usize = 8;
+/// How many entries an eviction looks at before it takes one that was visited.
+const LOOKS: usize = 8;
 
 /// An entry of a shard, found by its id.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(super) struct Shard {
     /// Reads in flight that may fill the cache, by a number of their own.
     pub(super) fills: HashMap<u64, Fill>,
     pub(super) last_fill: u64,
-    /// Where the next sample of an eviction begins.
+    /// The entry that an eviction looked at last, as on a clock.
     hand: usize,
 }
 
@@ -73,15 +73,17 @@ impl Shard {
         self.entries.insert(Entry(known));
     }
 
-    /// Removes the entry of a small sample whose last visit is the longest ago.
+    /// Removes an entry: the next one that was not visited since the hand last passed it.
     pub(super) fn evict(&mut self) -> Option<Arc<Known>> {
         let len = self.entries.len();
-        // Entries are in no order, so a run of neighbours is a sample like any other.
-        self.hand = (self.hand + EVICTION_SAMPLE) % len.max(1);
-        let sample = (0..EVICTION_SAMPLE.min(len)).map(|i| (self.hand + i) % len);
-        let oldest =
-            sample.min_by_key(|at| self.entries[*at].0.last_visit.load(Ordering::Relaxed))?;
-        let Entry(known) = self.entries.swap_remove_index(oldest)?;
+        for _ in 0..LOOKS.min(len) {
+            self.hand = (self.hand + 1) % len;
+            if !self.entries[self.hand].0.visited.swap(false, Ordering::Relaxed) {
+                break;
+            }
+        }
+        // The newest entry takes its place, where the hand comes last.
+        let Entry(known) = self.entries.swap_remove_index(self.hand)?;
         self.bytes -= known.bytes();
         Some(known)
     }

@@ -101,3 +101,20 @@ async fn visits_that_could_not_be_written_are_written_later() {
         }
     }
 }
+
+#[tokio::test]
+async fn under_pressure_a_session_in_use_stays_in_memory() {
+    let settings = CacheSettings { max_bytes: SHARDS * 2_000, ..SETTINGS };
+    let cached = Cached::open(Arc::new(Memory::default()), settings, 0).await.expect("it opens");
+    cached.put_app(&app()).await.expect("the app is written");
+    cached.follow(0).await.expect("the feed can be read");
+    let used = cached.sign_in(login(0)).await.expect("the login is written").id;
+    cached.load(used.as_str()).await.expect("it is read");
+    for number in 1..2_000 {
+        let id = cached.sign_in(login(number)).await.expect("the login is written").id;
+        let known = cached.load(id.as_str()).await.expect("it is read").expect("it is there");
+        cached.visited(&known, 7);
+        let known = cached.known(used.as_str(), 7).expect("it is in memory");
+        cached.visited(&known, 7);
+    }
+}

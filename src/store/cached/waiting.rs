@@ -1,11 +1,15 @@
-//! Visits of sessions that left memory.
+//! Visits that wait to be written.
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Weak};
 
+use indexmap::IndexSet;
+
+use super::known::Known;
 use crate::session::{SessionId, Visit};
 
-/// A visit that waits to be written, found by its session's id.
+/// The visit of a session that left memory, found by the session's id.
 #[derive(Debug)]
 pub(super) struct Waiting(pub(super) Visit);
 
@@ -28,3 +32,75 @@ impl PartialEq for Waiting {
 }
 
 impl Eq for Waiting {}
+
+/// A session in memory whose visit is due, and its [`Session::row`](crate::session::Session::row).
+#[derive(Debug)]
+pub(super) struct Due {
+    row: i64,
+    known: Weak<Known>,
+}
+
+impl Due {
+    pub(super) fn of(known: &Arc<Known>) -> Self {
+        Self { row: known.row, known: Arc::downgrade(known) }
+    }
+}
+
+/// Visits on their way to the store, sorted by row: neighbours in the store share a page, and each
+/// page is written once.
+pub(super) struct Sorted {
+    left: IndexSet<Waiting>,
+    due: Vec<Due>,
+    /// How many of them are in a batch.
+    left_taken: usize,
+    due_taken: usize,
+    /// How many due ones were in a batch before the last.
+    due_written: usize,
+}
+
+/// Visits to be written together.
+pub(super) struct Batch {
+    pub(super) visits: Vec<Visit>,
+    /// Those of sessions in memory, with the time that is to be written.
+    pub(super) held: Vec<(Arc<Known>, i64)>,
+}
+
+impl Sorted {
+    pub(super) fn new(mut left: IndexSet<Waiting>, mut due: Vec<Due>) -> Self {
+        left.sort_unstable_by(|Waiting(a), Waiting(b)| a.row.cmp(&b.row));
+        due.sort_unstable_by_key(|due| due.row);
+        Self { left, due, left_taken: 0, due_taken: 0, due_written: 0 }
+    }
+
+    /// The next visits, at most `limit`, once the last ones are written; none at the end.
+    pub(super) fn next_batch(&mut self, limit: usize) -> Batch {
+        self.due_written = self.due_taken;
+        let mut batch = Batch { visits: Vec::new(), held: Vec::new() };
+        while batch.visits.len() < limit {
+            let due = self.due.get(self.due_taken);
+            let comes_first = |Waiting(visit): &&Waiting| due.is_none_or(|d| visit.row <= d.row);
+            if let Some(Waiting(visit)) = self.left.get_index(self.left_taken).filter(comes_first) {
+                batch.visits.push(visit.clone());
+                self.left_taken += 1;
+            } else if let Some(due) = due {
+                // The visit of one that has left memory is among the others. No more than a batch
+                // is kept from leaving.
+                if let Some(known) = due.known.upgrade() {
+                    let visit = known.visit();
+                    batch.held.push((known, visit.time));
+                    batch.visits.push(visit);
+                }
+                self.due_taken += 1;
+            } else {
+                break;
+            }
+        }
+        batch
+    }
+
+    /// What may not be written when the last batch failed; to write a visit again does no harm.
+    pub(super) fn not_written(mut self) -> (IndexSet<Waiting>, Vec<Due>) {
+        self.due.drain(..self.due_written);
+        (self.left, self.due)
+    }
+}
