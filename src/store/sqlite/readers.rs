@@ -1,7 +1,7 @@
 //! Reads, a few at a time, beside the writer.
 //!
-//! The threads take reads from one queue. While they are fast one or two threads do them all, many
-//! in one transaction, and the others sleep: a read costs few wake-ups and few locks. When reads
+//! The threads take reads from one queue. As few of them are awake as keep up, and each takes what
+//! is its share in one transaction: a read costs few wake-ups and few locks. When reads
 //! pile up or one takes long, the others wake.
 
 use std::collections::VecDeque;
@@ -125,8 +125,7 @@ impl Readers {
             let connection = schema::connect_to_read(path)?;
             let queue = Arc::clone(&readers.queue);
             let thread = std::thread::Builder::new().name(format!("sqlite-reader-{number}"));
-            let run = move || read_batches(&connection, &queue);
-            let thread = thread.spawn(run);
+            let thread = thread.spawn(move || read_batches(&connection, &queue));
             readers
                 .threads
                 .push(thread.map_err(|source| OpenError::File { path: path.into(), source })?);
