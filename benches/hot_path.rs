@@ -2,15 +2,22 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use divan::Bencher;
-use mina_auth::http::express;
-use mina_auth::protocol::{self, Success};
+use futures_util::FutureExt as _;
+use mina_auth::net::address::Peer;
+use mina_auth::net::connections::Connections;
+use mina_auth::net::door::Door;
+use mina_auth::net::lane::{self, Date, Express, Head, Reply, Sent};
 use mina_auth::session::{App, Lifetime, Login};
 use mina_auth::store::Store as _;
 use mina_auth::store::cached::{CacheSettings, Cached};
 use mina_auth::store::memory::Memory;
+use mina_auth::wafer::answer::{CHECKED_END, CHECKED_START};
+use mina_auth::wafer::request;
 use mina_auth::wechat::open_data::{self, OpenData};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 fn main() {
     divan::main();
@@ -61,7 +68,7 @@ fn cache() -> Cached {
 #[divan::bench]
 fn parse(bencher: Bencher<'_, '_>) {
     let request = request();
-    bencher.bench(|| protocol::parse(black_box(request.as_bytes())).is_ok());
+    bencher.bench(|| request::parse(black_box(request.as_bytes())).is_ok());
 }
 
 #[divan::bench]
@@ -81,20 +88,48 @@ fn compare_and_visit(bencher: Bencher<'_, '_>) {
     });
 }
 
+/// Answers whatever it is asked with the same profile.
+struct Constant;
+
+impl Express for Constant {
+    type Request<'a> = ();
+
+    fn longest_body(&self) -> usize {
+        1024
+    }
+
+    fn read(&self, _: &Head<'_, '_>) -> Option<()> {
+        Some(())
+    }
+
+    async fn answer<'a>(&'a self, _: Peer, (): (), _: &'a [u8], mut reply: Reply<'a>) -> Sent {
+        reply.start("HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=utf-8\r\n");
+        reply.end(SystemTime::UNIX_EPOCH, &[CHECKED_START, PROFILE, CHECKED_END])
+    }
+}
+
+/// A request in the express lane, on a connection that is memory.
 #[divan::bench]
-fn answer(bencher: Bencher<'_, '_>) {
-    let cache = cache();
-    let outcome = Ok(Success::Checked(cache.known(ID, 1).expect("it is known")));
-    let mut out = Vec::with_capacity(1024);
-    bencher.bench_local(|| {
-        out.clear();
-        express::write_answer(
-            &mut out,
-            black_box(&outcome),
-            "Sun, 22 Nov 2026 08:00:00 GMT",
-            false,
-        );
-        out.len()
+fn express(bencher: Bencher<'_, '_>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
+    let pass = Arc::new(Door::new(Vec::new(), 1, 0)).enter(Peer::Unix).expect("there is room");
+    let ticket = Arc::new(Connections::default()).enter(pass);
+    let (mut client, mut server) = tokio::io::duplex(4096);
+    let body = request();
+    let head = "POST /mina_auth/ HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n";
+    let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    let (date, activity) = (Date::default(), ticket.activity());
+    let mut answer = [0; 4096];
+    runtime.block_on(async {
+        let serving = lane::serve(&Constant, &date, &mut server, Peer::Unix, &activity);
+        let mut serving = std::pin::pin!(serving);
+        let mut ask = async || {
+            client.write_all(request.as_bytes()).await.expect("it is written");
+            // It has answered when it waits for more.
+            assert!(serving.as_mut().now_or_never().is_none());
+            client.read(&mut answer).await.expect("it is read")
+        };
+        bencher.bench_local(|| ask().now_or_never().expect("it is memory"));
     });
 }
 

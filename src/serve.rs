@@ -10,24 +10,25 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{error, info, warn};
 
+use crate::admin::{Admin, health};
 use crate::causes::with_causes;
 use crate::clock;
 use crate::config::{Addresses, Config, Touch};
-use crate::http::address::{self, Address, Bound};
-use crate::http::admin::Admin;
 use crate::http::bodies::Bodies;
-use crate::http::door::Door;
-use crate::http::health;
-use crate::http::listener::{self, Serving, Terms};
-use crate::http::mina_auth::MinaAuth;
-use crate::http::refusals::Refusals;
-use crate::http::tls::{self, Tls};
-use crate::limits::RequestLimits;
-use crate::open_files;
+use crate::http::wafer::Wafer;
+use crate::http::{Public, Shared};
+use crate::net::address::{self, Address, Bound};
+use crate::net::door::Door;
+use crate::net::listener::{self, Serving, Terms};
+use crate::net::open_files;
+use crate::net::refusals::Refusals;
+use crate::net::tls::{self, Tls};
+use crate::operations::limits::RequestLimits;
 use crate::operations::{Operations, SessionSettings};
 use crate::session::Lifetime;
 use crate::store::cached::{CacheSettings, Cached};
 use crate::store::{self, Expiry, Opener, Store};
+use crate::telemetry::requests::RequestLog;
 use crate::wechat::client::{self, Client};
 
 /// How often the change feed is read.
@@ -109,20 +110,20 @@ pub async fn serve(
         }
     }
 
-    let endpoint = Arc::new(MinaAuth {
+    let shared = Arc::new(Shared {
         operations: Arc::clone(&operations),
         bodies: Bodies::new(
             usize::try_from(config.server.max_body.0)?,
             usize::try_from(config.limits.long_bodies.0)?,
         ),
-        initdata: config.server.initdata,
-        default_lifetime: Lifetime::default(),
         access_key: config.access_key()?,
         refusals: Arc::clone(&public_terms.refusals),
+        wafer: Wafer { initdata: config.initdata()?, default_lifetime: Lifetime::default() },
     });
     log_addresses("protocol", &public);
+    let handler = || Public::new(Arc::clone(&shared), RequestLog::new(&config.log));
     let drain = config.server.drain_timeout.0;
-    let threads = listener::serve(public, &endpoint, &public_terms, &config.log, &stopped, drain)?;
+    let threads = listener::serve(public, handler, &public_terms, &stopped, drain)?;
 
     let routes = health::router(Arc::clone(&operations), stopped);
     let admin_server = Serving::new(Admin::new(routes, config.admin_token()?), admin_terms);
@@ -145,7 +146,7 @@ pub async fn serve(
     tasks.shutdown().await;
     operations.store().write_all_visits().await.context("last visits could not be written")?;
     // With the last of them the store is closed.
-    drop((endpoint, operations));
+    drop((shared, operations));
     info!("stopped");
     Ok(())
 }

@@ -4,8 +4,7 @@ use std::fmt;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::wechat::open_data;
-
+pub mod profile;
 mod skey;
 
 pub use self::skey::{Skey, SkeyDigest, StoredSkey};
@@ -71,10 +70,10 @@ impl fmt::Display for AppId {
 }
 
 impl AppId {
-    /// Tells whether this has the shape of a real appid: `wx` and 16 lower-case hex digits.
+    /// Tells whether a text is like WeChat's appids: `wx` and 16 lower-case hex digits.
     #[must_use]
-    pub fn is_well_formed(&self) -> bool {
-        self.0.strip_prefix("wx").is_some_and(|rest| {
+    pub fn is_like(text: &str) -> bool {
+        text.strip_prefix("wx").is_some_and(|rest| {
             rest.len() == 16 && rest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
         })
     }
@@ -226,9 +225,9 @@ impl Login {
             .profile
             .clone()
             .or(profile)
-            .unwrap_or_else(|| open_data::minimal_profile(self.open_id.as_str()));
+            .unwrap_or_else(|| profile::minimal(self.open_id.as_str()));
         User {
-            profile: open_data::with_identity(profile, self.open_id.as_str(), union_id.as_deref()),
+            profile: profile::with_identity(profile, self.open_id.as_str(), union_id.as_deref()),
             union_id,
             session_key: self.session_key.clone(),
             previous_session_key,
@@ -295,9 +294,9 @@ mod tests {
 
     #[test]
     fn real_appids_are_told_from_typing_errors() {
-        assert!(AppId::from("wx0123456789abcdef").is_well_formed());
+        assert!(AppId::is_like("wx0123456789abcdef"));
         for wrong in ["", "wx", "wx0123456789ABCDEF", "wx0123456789abcde", "gh_0123456789ab"] {
-            assert!(!AppId::from(wrong).is_well_formed(), "{wrong}");
+            assert!(!AppId::is_like(wrong), "{wrong}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! The body of a request: read as `serde_json` reads it, and refused with a proper answer.
 
 use mina_auth::json::{self, Value};
-use mina_auth::protocol::{self, Call};
+use mina_auth::wafer::answer::answered;
+use mina_auth::wafer::request::{self, Call};
 
 use super::seeds::{Step, steps};
 
@@ -17,15 +18,15 @@ pub fn run(data: &[u8]) {
         (Ok(_), Err(error)) => assert!(is_stricter(error), "serde_json: {error}"),
         (Err(_), Err(_)) => {}
     }
-    match protocol::parse(data) {
+    match request::parse(data) {
         Ok(request) => {
             if let (Call::Auth { id, .. }, Ok(theirs)) = (&request.call, &theirs) {
                 let sent = &theirs["interface"]["para"]["id"];
                 assert!(!sent.is_string() || sent == &**id, "{sent} was read as {id:?}");
             }
         }
-        Err((_, failure)) => {
-            let answer = protocol::answered(&Err(failure));
+        Err((_, error)) => {
+            let answer = answered(&Err(error));
             let answer: serde_json::Value = serde_json::from_str(&answer).expect("it is JSON");
             assert!(answer["returnCode"].as_u64().is_some_and(|code| code > 1000), "{answer}");
         }

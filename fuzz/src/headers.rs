@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use mina_auth::config::Config;
-use mina_auth::http::address::Address;
+use mina_auth::net::address::Address;
 use mina_auth::serve::{Listeners, serve};
 
 use super::seeds::{Step, steps};

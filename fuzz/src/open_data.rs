@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use mina_auth::session::profile;
 use mina_auth::wechat::open_data::{self, DecryptError, OpenData};
 use serde_json::Value;
 
@@ -52,7 +53,7 @@ fn assert_is_for(text: &str, appid: &str) {
     // serde_json refuses large numbers and deep nesting.
     let Ok(object) = serde_json::from_str::<Value>(text) else { return };
     assert_eq!(object["watermark"]["appid"], appid);
-    let named = open_data::with_identity(text.to_owned(), "o\"1", Some("u1"));
+    let named = profile::with_identity(text.to_owned(), "o\"1", Some("u1"));
     let named: Value = serde_json::from_str(&named).expect("it stays JSON");
     let expected = |name, added: &str| object.get(name).cloned().unwrap_or_else(|| added.into());
     assert_eq!(named["openId"], expected("openId", "o\"1"));

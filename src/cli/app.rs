@@ -78,7 +78,7 @@ impl Add {
     async fn run(self, store: &dyn Store, config: &Config) -> Result<()> {
         let appid = AppId::from(self.appid.trim());
         ensure!(!appid.as_str().is_empty(), "the appid is empty");
-        if !appid.is_well_formed() {
+        if !AppId::is_like(appid.as_str()) {
             eprintln!("warning: `{appid}` is not `wx` and 16 hex digits, as WeChat's appids are");
         }
         let known = find(store, appid.as_str()).await?;

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::block_on;
 use crate::config::{Config, ConfigError};
-use crate::http::tls::Tls;
+use crate::net::tls::Tls;
 use crate::random;
 use crate::serve;
 use crate::session::{App, SessionId};

@@ -8,14 +8,14 @@ use tokio::sync::watch;
 
 use super::{block_on, stop_signal};
 use crate::config::{Addresses, Config, HiddenTexts};
-use crate::http::address::Address;
+use crate::net::address::Address;
 use crate::random;
 use crate::secrets::Key;
 use crate::serve::{Listeners, serve};
 use crate::session::SessionId;
+use crate::simulator::Simulator;
 use crate::store::StorageUrl;
 use crate::telemetry;
-use crate::wechat::simulator::Simulator;
 
 /// The app of `dev` and of a simulator that is given none.
 pub const APPID: &str = "wx0123456789abcdef";

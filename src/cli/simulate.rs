@@ -8,8 +8,8 @@ use secrecy::SecretString;
 use super::{block_on, dev, stop_signal};
 use crate::config::Config;
 use crate::session::AppId;
+use crate::simulator::Simulator;
 use crate::telemetry;
-use crate::wechat::simulator::Simulator;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -6,8 +6,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Config, ConfigError, Hidden, read_secret};
 use crate::http::access_key::AccessKey;
-use crate::http::connections::{Patience, TICK};
-use crate::http::tls::Files;
+use crate::http::wafer::InitData;
+use crate::net::address::Address;
+use crate::net::connections::{Patience, TICK};
+use crate::net::tls::Files;
 
 /// hyper takes no smaller buffer.
 const MIN_HEADER_SIZE: u64 = 8 * 1024;
@@ -16,7 +18,7 @@ impl Config {
     pub(super) fn check_listeners(&self) -> Result<(), ConfigError> {
         self.server_tls()?;
         self.admin_tls()?;
-        self.access_key()?;
+        self.initdata()?;
         let token = self.admin_token()?;
         let exposed = self.admin.listen.0.iter().find(|address| !address.is_local());
         if let Some(address) = exposed.filter(|_| token.expose_secret().is_empty()) {
@@ -82,6 +84,30 @@ impl Config {
         let key =
             secret("server.access_key", &server.access_key, server.access_key_file.as_deref())?;
         Ok(Some(key).filter(|key| !key.expose_secret().is_empty()).map(AccessKey::new))
+    }
+
+    /// Who may set apps by `initdata`.
+    ///
+    /// # Errors
+    ///
+    /// When it is on and nothing would prove who asks.
+    pub fn initdata(&self) -> Result<InitData, ConfigError> {
+        let has_key = self.access_key()?.is_some();
+        let wants_certificates = self.server_tls()?.is_some_and(|files| files.client_ca.is_some());
+        let is_unix = |address: &Address| matches!(address, Address::Unix(_));
+        if !self.server.initdata {
+            Ok(InitData::Nobody)
+        } else if has_key || wants_certificates {
+            Ok(InitData::Everybody)
+        } else if self.server.listen.0.iter().any(is_unix) {
+            Ok(InitData::UnixSockets)
+        } else {
+            let problem = "wants a proof of who asks: set `server.access_key` or \
+                           `server.tls_client_ca` as well, or listen on a Unix socket; that \
+                           somebody comes from this machine proves nothing, since a proxy on it \
+                           brings everybody";
+            Err(ConfigError::setting("server.initdata", problem))
+        }
     }
 
     /// The token of the admin listener; empty when there is none.

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::http::address::Address;
+use crate::net::address::Address;
 
 /// What is shown in a secret's place.
 const NOT_SHOWN: &str = "[set, not shown]";

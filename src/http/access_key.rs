@@ -1,4 +1,4 @@
-//! The access key of the protocol endpoint.
+//! The access key of the public listener.
 //!
 //! Every SDK sends the URL that it was given, and most of them send nothing else that one could
 //! set: so the key is taken from the URL, or as the password of HTTP Basic.
@@ -10,6 +10,8 @@ use hyper::header::{AUTHORIZATION, HeaderMap};
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
+
+use crate::net::lane::Head;
 
 /// The parameter of the URL that holds the key.
 const PARAMETER: &str = "key";
@@ -35,9 +37,15 @@ impl AccessKey {
             || headers.get_all(AUTHORIZATION).iter().any(|value| self.is_in_basic(value.as_bytes()))
     }
 
-    /// Tells whether the query of a URL carries the key.
+    /// Tells whether a request in the express lane carries the key.
     #[must_use]
-    pub fn is_in_query(&self, query: &str) -> bool {
+    pub fn is_in_head(&self, head: &Head<'_, '_>) -> bool {
+        self.is_in_query(head.query)
+            || head.values("authorization").any(|value| self.is_in_basic(value))
+    }
+
+    /// Tells whether the query of a URL carries the key.
+    fn is_in_query(&self, query: &str) -> bool {
         query.split('&').filter_map(|parameter| parameter.split_once('=')).any(|(name, value)| {
             name == PARAMETER && {
                 let value: std::borrow::Cow<'_, [u8]> = percent_decode_str(value).into();
@@ -47,8 +55,7 @@ impl AccessKey {
     }
 
     /// Tells whether the value of an `Authorization` header carries the key.
-    #[must_use]
-    pub fn is_in_basic(&self, value: &[u8]) -> bool {
+    fn is_in_basic(&self, value: &[u8]) -> bool {
         let Some((scheme, credentials)) = value.split_at_checked("Basic ".len()) else {
             return false;
         };

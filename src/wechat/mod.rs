@@ -1,6 +1,5 @@
-//! WeChat's side: the client of its API, the data it encrypts, and a simulator of both.
+//! WeChat's side: the client of its API and the data it encrypts.
 
 mod breaker;
 pub mod client;
 pub mod open_data;
-pub mod simulator;

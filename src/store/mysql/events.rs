@@ -12,7 +12,7 @@ use sqlx::Row as _;
 use sqlx::mysql::MySqlConnection;
 
 use super::Context;
-use super::rows::{CHUNK, repeated};
+use super::statement::{CHUNK, repeated};
 use crate::session::SessionId;
 use crate::store::Change;
 

@@ -7,9 +7,10 @@ use futures_util::future::BoxFuture;
 use sqlx::Row as _;
 use sqlx::mysql::MySqlConnection;
 
-use super::rows::{self, CHUNK, PhpColumns, Stored, read_user, repeated, sealed, select_sessions};
+use super::rows::{self, PhpColumns, Stored, read_user, sealed, select_sessions};
 use super::schema::on_sessions;
 use super::sign_in::put_session;
+use super::statement::{CHUNK, repeated};
 use super::{Context, events};
 use crate::session::{AppId, OpenId, Session, SessionId, User};
 use crate::store::import::{self, Imported};

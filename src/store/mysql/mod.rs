@@ -31,6 +31,7 @@ mod rows;
 mod schema;
 mod sign_in;
 mod source;
+mod statement;
 mod time_zone;
 mod url;
 
@@ -292,7 +293,7 @@ impl Store for Mysql {
         let input = (expiry.to_vec(), after.parse().unwrap_or(0));
         let (expired, next) = self.run(doing, Mode::Plain, input, rows::expired).await?;
         let mut removed = 0;
-        for chunk in expired.chunks(rows::CHUNK) {
+        for chunk in expired.chunks(statement::CHUNK) {
             let input = (expiry.to_vec(), chunk.to_vec());
             removed += self.run(doing, Mode::Transaction, input, rows::delete_expired).await?;
         }

@@ -6,25 +6,20 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::mysql::{MySql, MySqlConnection, MySqlRow};
-use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Row as _};
+use sqlx::Row as _;
+use sqlx::mysql::{MySqlConnection, MySqlRow};
 
 use super::schema::on_sessions;
+use super::statement::{CHUNK, Statement, repeated};
 use super::{Context, events};
 use crate::json::Value;
 use crate::secrets::{Keys, Place, SealError};
-use crate::session::{AppId, Session, SessionId, StoredSkey, User, Visit};
+use crate::session::{AppId, Session, SessionId, StoredSkey, User, Visit, profile};
 use crate::store::{Expiry, Selection, Whose};
 use crate::wechat::open_data;
 
 /// How many sessions one slice of a purge looks at.
 const PURGE_SLICE: i64 = 5_000;
-
-/// How many rows one statement names.
-pub const CHUNK: usize = 100;
-
-type Statement<'a> = Query<'a, MySql, sqlx::mysql::MySqlArguments>;
 
 /// `$before`, the name of the table of sessions, `$after`: a SELECT of whole sessions.
 macro_rules! select_sessions {
@@ -46,21 +41,6 @@ macro_rules! select_sessions {
 }
 
 pub(super) use select_sessions;
-
-/// A statement in which a part is repeated, as many times as there are values to bind. Its parts
-/// are literals, so nothing else can get into it.
-pub fn repeated(
-    before: &'static str,
-    part: &'static str,
-    between: &'static str,
-    times: usize,
-    after: &'static str,
-) -> Statement<'static> {
-    let parts = vec![part; times].join(between);
-    let statement = sqlx::query(AssertSqlSafe(format!("{before}{parts}{after}")));
-    // A statement of every length would push the others out of the connection's memory.
-    statement.persistent(times == CHUNK)
-}
 
 /// A row of the table of sessions, with what the user's own row says.
 #[derive(Debug)]
@@ -158,9 +138,9 @@ fn legacy_user(
         }
         Some(user) => (user.union_id, Some(user.session_key)),
     };
-    let profile = profile.unwrap_or_else(|| open_data::minimal_profile(open_id));
+    let profile = profile.unwrap_or_else(|| profile::minimal(open_id));
     User {
-        profile: open_data::with_identity(profile, open_id, union_id.as_deref()),
+        profile: profile::with_identity(profile, open_id, union_id.as_deref()),
         union_id,
         session_key,
         previous_session_key: previous,
@@ -196,8 +176,8 @@ impl PhpColumns {
         let fits = |text: &String| text.len() <= context.user_info_length;
         let whole = BASE64_STANDARD.encode(&user.profile);
         let user_info = Some(whole).filter(fits).unwrap_or_else(|| {
-            let minimal = open_data::minimal_profile(open_id);
-            BASE64_STANDARD.encode(open_data::with_identity(
+            let minimal = profile::minimal(open_id);
+            BASE64_STANDARD.encode(profile::with_identity(
                 minimal,
                 open_id,
                 user.union_id.as_deref(),

@@ -1,9 +1,10 @@
-//! `qcloud.cam.decrypt`: opens what a phone encrypted for the user of a session.
+//! Decrypts: opens what a phone encrypted for the user of a session.
 
 use secrecy::ExposeSecret as _;
 
-use crate::operations::Operations;
-use crate::protocol::{Failure, Refusal, Sealed};
+use super::Operations;
+use super::failure::{Failure, Refusal};
+use super::outcome::Sealed;
 use crate::session::Session;
 use crate::store::Store as _;
 use crate::wechat::open_data::{DecryptError, OpenData};

@@ -1,55 +1,20 @@
-//! `qcloud.cam.id_skey`: a code goes in, a session comes out.
+//! Logs in: a code goes in, a session comes out.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use futures_util::future::{BoxFuture, FutureExt as _, Shared};
-use tokio::sync::Notify;
+use futures_util::future::FutureExt as _;
 use tokio::time::Instant;
 
-use crate::limits::Place;
-use crate::operations::Operations;
-use crate::protocol::{Failure, LoggedIn, Sealed};
+use super::Operations;
+use super::failure::Failure;
+use super::in_flight::{Key, Outcome, SharedLogin};
+use super::limits::Place;
+use super::outcome::{LoggedIn, Sealed};
 use crate::random;
 use crate::session::{App, AppId, Login, SessionId, Skey};
 use crate::store::Store as _;
 use crate::wechat::client::Identity;
 use crate::wechat::open_data::{DecryptError, OpenData};
-
-type Outcome = Result<Arc<LoggedIn>, Failure>;
-type SharedLogin = Shared<BoxFuture<'static, Outcome>>;
-
-/// The logins being worked on, by app and code.
-///
-/// A code works once, and phones and proxies send it twice: requests that are in flight together
-/// share one exchange and one answer, whatever data came with them. Nothing is remembered after
-/// the answer.
-#[derive(Default)]
-pub struct InFlight {
-    logins: Mutex<HashMap<(AppId, String), SharedLogin>>,
-    /// Told when there are none left.
-    none_left: Notify,
-}
-
-impl InFlight {
-    fn logins(&self) -> MutexGuard<'_, HashMap<(AppId, String), SharedLogin>> {
-        self.logins.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until no login is being worked on.
-    pub async fn finished(&self) {
-        loop {
-            let mut none_left = pin!(self.none_left.notified());
-            none_left.as_mut().enable();
-            if self.logins().is_empty() {
-                return;
-            }
-            none_left.await;
-        }
-    }
-}
 
 impl Operations {
     /// Logs a user in. The work goes on when the caller goes away, since the code is spent.
@@ -65,18 +30,11 @@ impl Operations {
         now: i64,
     ) -> Outcome {
         let key = (app.appid.clone(), code.to_owned());
-        let outcome = {
-            let mut logins = self.in_flight.logins();
-            match logins.entry(key.clone()) {
-                Entry::Occupied(shared) => shared.get().clone(),
-                Entry::Vacant(free) => {
-                    let place = self.admit_login(&app.appid, Instant::now())?;
-                    free.insert(self.start_login(app, key, data.map(into_owned), now, place))
-                        .clone()
-                }
-            }
-        };
-        outcome.await
+        let login = self.in_flight.share(key, |key| {
+            let place = self.admit_login(&app.appid, Instant::now())?;
+            Ok(self.start_login(app, key, data.map(into_owned), now, place))
+        })?;
+        login.await
     }
 
     /// The place for a login that shares no other's exchange, which costs nothing.
@@ -88,7 +46,7 @@ impl Operations {
     fn start_login(
         self: &Arc<Self>,
         app: Arc<App>,
-        key: (AppId, String),
+        key: Key,
         data: Option<Sealed<'static>>,
         now: i64,
         place: Place,
@@ -97,9 +55,8 @@ impl Operations {
         let task = tokio::spawn(async move {
             // Given back when the work is done, whether or not the caller is still there.
             let _place = place;
-            // Removed on the way out, also by a panic.
-            let entry = RemoveOnDrop { in_flight: &operations.in_flight, key };
-            operations.exchange_and_sign_in(&app, &entry.key.1, data, now).await
+            let login = operations.in_flight.leaving(key);
+            operations.exchange_and_sign_in(&app, login.code(), data, now).await
         });
         task.map(|joined| joined.unwrap_or(Err(Failure::Lost))).boxed().shared()
     }
@@ -155,20 +112,5 @@ fn into_owned(data: Sealed<'_>) -> Sealed<'static> {
     Sealed {
         encrypted: data.encrypted.into_owned().into(),
         iv: data.iv.map(|iv| iv.into_owned().into()),
-    }
-}
-
-struct RemoveOnDrop<'a> {
-    in_flight: &'a InFlight,
-    key: (AppId, String),
-}
-
-impl Drop for RemoveOnDrop<'_> {
-    fn drop(&mut self) {
-        let mut logins = self.in_flight.logins();
-        logins.remove(&self.key);
-        if logins.is_empty() {
-            self.in_flight.none_left.notify_waiters();
-        }
     }
 }

@@ -1,5 +1,7 @@
 //! The admin listener: what watches and operates the server, behind a token.
 
+pub mod health;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -15,9 +17,9 @@ use hyper_util::service::TowerToHyperService;
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
-use super::address::Peer;
-use super::connections::Activity;
-use super::listener::{Handler, plain};
+use crate::net::address::Peer;
+use crate::net::connections::Activity;
+use crate::net::listener::{Handler, plain};
 
 /// What may be asked without the token: balancers have none.
 const HEALTH: &str = "/health/";

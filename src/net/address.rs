@@ -72,17 +72,6 @@ pub enum Peer {
     Unix,
 }
 
-impl Peer {
-    /// Tells whether the other end is on this machine.
-    #[must_use]
-    pub fn is_local(self) -> bool {
-        match self {
-            Self::Ip(address) => address.is_loopback(),
-            Self::Unix => true,
-        }
-    }
-}
-
 impl From<SocketAddr> for Peer {
     /// An IPv4 address that came mapped into IPv6 is the IPv4 address.
     fn from(address: SocketAddr) -> Self {
@@ -213,7 +202,5 @@ mod tests {
     fn a_mapped_address_is_the_one_that_it_stands_for() {
         let peer = |text: &str| Peer::from(text.parse::<SocketAddr>().unwrap());
         assert_eq!(peer("[::ffff:10.0.0.1]:5"), peer("10.0.0.1:6"));
-        assert!(peer("[::ffff:127.0.0.1]:5").is_local());
-        assert!(!peer("10.0.0.1:5").is_local());
     }
 }

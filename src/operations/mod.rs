@@ -1,23 +1,32 @@
-//! What the operations stand on. They know nothing of HTTP and are told what time it is.
+//! What the server does, whoever asks for it. Operations know no surface, and are told what time
+//! it is.
+
+mod check;
+mod decrypt;
+pub mod failure;
+mod in_flight;
+pub mod limits;
+mod login;
+pub mod outcome;
 
 use std::sync::Arc;
 
-use crate::limits::{DecryptFailures, LoginRate, Places, RequestLimits};
-use crate::login::InFlight;
-use crate::protocol::Failure;
+use self::failure::Failure;
+use self::in_flight::InFlight;
+use self::limits::{DecryptFailures, LoginRate, Places, RequestLimits};
 use crate::session::{App, AppId};
 use crate::store::cached::Cached;
 use crate::wechat::client::Client;
 
-/// The operations of the session server; `login`, `auth` and `decrypt` hold their code.
+/// The operations of the session server. Each has a file of its own.
 pub struct Operations {
-    pub(crate) store: Cached,
-    pub(crate) wechat: Client,
-    pub(crate) settings: SessionSettings,
-    pub(crate) in_flight: InFlight,
-    pub(crate) places: Places,
-    pub(crate) login_rate: LoginRate,
-    pub(crate) decrypt_failures: DecryptFailures,
+    store: Cached,
+    wechat: Client,
+    settings: SessionSettings,
+    in_flight: InFlight,
+    places: Places,
+    login_rate: LoginRate,
+    decrypt_failures: DecryptFailures,
 }
 
 /// The settings of `[sessions]` that operations go by.
@@ -73,7 +82,7 @@ impl Operations {
         let _place = self.places.for_login().ok_or(Failure::TooManyLogins)?;
         let apps = self.store.reload_apps().await.map_err(|e| Failure::Storage(e.into()))?;
         // Only what looks like an appid is repeated: it may be something else, in the wrong place.
-        let named = || appid.map(AppId::from).filter(AppId::is_well_formed);
+        let named = || appid.filter(|appid| AppId::is_like(appid)).map(AppId::from);
         apps.find(appid).map(Arc::clone).ok_or_else(|| Failure::NoApp(named()))
     }
 }

@@ -8,7 +8,28 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ipnet::IpNet;
 
 use super::address::Peer;
-use super::refusals::Refusal;
+
+/// Why a connection may not come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    NotAllowed,
+    TooMany,
+    TooManyOfAddress,
+}
+
+impl Refusal {
+    /// What the log says of it.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::NotAllowed => "connections were refused: not in `server.allow`",
+            Self::TooMany => "connections were refused: `limits.connections` are open",
+            Self::TooManyOfAddress => {
+                "connections were refused: `limits.connections_per_address` of one are open"
+            }
+        }
+    }
+}
 
 /// Lets connections in. The threads of a listener share one.
 #[derive(Debug)]

@@ -1,12 +1,12 @@
-//! `qcloud.cam.auth`: is this session valid, and whose is it?
+//! Checks: is this session valid, and whose is it?
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::operations::Operations;
-use crate::protocol::{Failure, Refusal};
+use super::Operations;
+use super::failure::{Failure, Refusal};
 use crate::store::cached::Known;
 
 /// The least time in which a caller who did not prove an skey is refused.
@@ -64,7 +64,7 @@ impl Operations {
 
     /// Does what needs the store, if there is a place for it, and takes [`REFUSED_AFTER`] to
     /// refuse a caller who proved nothing.
-    pub(crate) async fn ask_the_store<T>(
+    pub(super) async fn ask_the_store<T>(
         &self,
         question: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
@@ -82,7 +82,7 @@ impl Operations {
     }
 
     /// The session in the store, or why it is refused.
-    pub(crate) async fn find_valid(
+    pub(super) async fn find_valid(
         &self,
         id: &str,
         skey: &str,

@@ -1,6 +1,6 @@
 //! Serves connections: accepts them, lets them in, and has their requests answered.
 //!
-//! The public listener has one thread per core, each with a runtime and a socket of its own. The
+//! [`serve`] has one thread per core, each with a runtime and a socket of its own. The
 //! kernel spreads connections over sockets that share a port (`SO_REUSEPORT`). A connection stays
 //! on its thread, so that nothing about it ever moves between cores.
 
@@ -27,19 +27,17 @@ use tracing::{error, warn};
 use super::address::{Bound, Listening, Peer, SocketFile};
 use super::connections::{Activity, Connections, Heard, Patience, Phase, Ticket, Watched};
 use super::door::Door;
-use super::express::Date;
-use super::mina_auth::{MinaAuth, Public};
+use super::lane::FAILED;
 use super::refusals::Refusals;
 use super::tls::Tls;
-use crate::telemetry::{Log, RequestLog};
 
 /// How long to wait when the process has no file descriptor for a new connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What is said when answering a request panicked.
-pub const FAILED: &str = "the server failed; its log says where\n";
+/// Why a TLS connection was not begun.
+const HANDSHAKE: &str = "connections were refused: the TLS handshake failed";
 
-/// The content type of all that is not the protocol.
+/// The content type of what people read.
 pub const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// What answers the requests of a listener.
@@ -58,7 +56,7 @@ pub trait Handler: Send + Sync + 'static {
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 
-    /// Answers requests by a shorter way, for as long as they are such as can be; returns what
+    /// Answers requests in the [express lane](super::lane), for as long as they are such as can be; returns what
     /// was read and not answered, or `None` when the connection is done with.
     fn express<S: AsyncRead + AsyncWrite + Unpin + Send>(
         &self,
@@ -67,6 +65,16 @@ pub trait Handler: Send + Sync + 'static {
         _activity: &Activity,
     ) -> impl Future<Output = Option<BytesMut>> + Send {
         std::future::ready(Some(BytesMut::new()))
+    }
+
+    /// What there is to do beside the connections, for as long as it is polled.
+    fn beside(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
+    /// Waits for what goes on after the last connection has ended.
+    fn finished(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
     }
 }
 
@@ -82,17 +90,16 @@ pub struct Terms {
     pub patience: Patience,
 }
 
-/// Serves the protocol on these addresses until `stop` says so, then lets open requests finish.
-/// Each thread ends once they have, or after `drain`.
+/// Serves on these addresses until `stop` says so, each thread with a handler of its own, then
+/// lets open requests finish. Each thread ends once they have, or after `drain`.
 ///
 /// # Errors
 ///
 /// When a thread or its runtime cannot be started.
-pub fn serve(
+pub fn serve<H: Handler>(
     bound: Vec<Bound>,
-    endpoint: &Arc<MinaAuth>,
+    handler: impl Fn() -> H,
     terms: &Terms,
-    log: &Log,
     stop: &watch::Receiver<bool>,
     drain: Duration,
 ) -> io::Result<Vec<JoinHandle<()>>> {
@@ -101,17 +108,11 @@ pub fn serve(
     (0..threads)
         .map(|number| {
             let sockets: Vec<_> = addresses.iter_mut().filter_map(Iterator::next).collect();
-            let public = Public {
-                endpoint: Arc::clone(endpoint),
-                log: RequestLog::new(log),
-                date: Date::default(),
-            };
-            let serving = Arc::new(Serving::new(public, terms.clone()));
+            let serving = Arc::new(Serving::new(handler(), terms.clone()));
             let stop = stop.clone();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             std::thread::Builder::new().name(format!("listener-{number}")).spawn(move || {
                 runtime.block_on(serving.run_until(sockets, stop, drain));
-                serving.handler.log.flush();
             })
         })
         .collect()
@@ -125,7 +126,20 @@ pub struct Serving<H> {
     open: Arc<Connections>,
 }
 
-impl Serving<Public> {
+impl<H: Handler> Serving<H> {
+    /// Puts together what connections are served with.
+    #[must_use]
+    pub fn new(handler: H, terms: Terms) -> Self {
+        let mut http = http1::Builder::new();
+        // An answer is small: copied together, head and body are one plain write.
+        http.writev(false)
+            // The sweep of the connections does this, for bodies too.
+            .header_read_timeout(None)
+            .max_buf_size(terms.header_size);
+        Self { handler, terms, http, open: Arc::default() }
+    }
+
+    /// Serves on these sockets until `stop` says so, then for as long as `drain` at most.
     async fn run_until(
         self: &Arc<Self>,
         sockets: Vec<Listening>,
@@ -143,29 +157,15 @@ impl Serving<Public> {
         };
         tokio::select! {
             () = serving => {}
-            () = self.handler.log.keep_writing() => {}
+            () = self.handler.beside() => {}
             () = self.open.sweep(self.terms.patience) => {}
         }
     }
 
-    /// Lets open requests finish, and the logins whose callers have gone.
+    /// Lets open requests finish, and what goes on after them.
     async fn finish(&self) {
         self.open.finish().await;
-        self.handler.endpoint.operations.finished().await;
-    }
-}
-
-impl<H: Handler> Serving<H> {
-    /// Puts together what connections are served with.
-    #[must_use]
-    pub fn new(handler: H, terms: Terms) -> Self {
-        let mut http = http1::Builder::new();
-        // An answer is small: copied together, head and body are one plain write.
-        http.writev(false)
-            // The sweep of the connections does this, for bodies too.
-            .header_read_timeout(None)
-            .max_buf_size(terms.header_size);
-        Self { handler, terms, http, open: Arc::default() }
+        self.handler.finished().await;
     }
 
     /// Serves on these sockets for as long as it is polled.
@@ -198,7 +198,7 @@ impl<H: Handler> Serving<H> {
     fn start(self: &Arc<Self>, stream: Stream, peer: Peer) {
         let pass = match self.terms.door.enter(peer) {
             Ok(pass) => pass,
-            Err(refusal) => return self.terms.refusals.count(refusal, peer),
+            Err(refusal) => return self.terms.refusals.count(refusal.reason(), peer),
         };
         let ticket = self.open.enter(pass);
         match (stream, &self.terms.tls) {
@@ -220,7 +220,7 @@ impl<H: Handler> Serving<H> {
                 Some(Ok(stream)) => serving.converse(stream, peer, ticket).await,
                 // Not a client that has gone away.
                 Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                    serving.terms.refusals.count_handshake(peer, &error);
+                    serving.terms.refusals.count_with(HANDSHAKE, peer, || Some(error.to_string()));
                 }
                 Some(Err(_)) | None => {}
             }
@@ -265,7 +265,7 @@ impl<H: Handler> Conversation<H> {
     }
 }
 
-/// An answer that is not the protocol's.
+/// An answer for people.
 pub fn plain<B: From<&'static str>>(status: StatusCode, text: &'static str) -> Response<B> {
     let mut response = Response::new(text.into());
     *response.status_mut() = status;
@@ -315,7 +315,7 @@ mod tests {
     use std::io::{Read as _, Write as _};
 
     use super::*;
-    use crate::http::address;
+    use crate::net::address;
     use bytes::Bytes;
     use http_body_util::Full;
 

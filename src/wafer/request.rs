@@ -1,15 +1,10 @@
-//! The envelope of the Wafer session protocol: requests, answers and return codes. No I/O.
+//! Requests: the envelope read in one pass, and what it calls.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
-use std::sync::Arc;
 
-use crate::json::{self, NotJson, Reader, Value};
-use crate::store::cached::Known;
-
-mod failure;
-
-pub use self::failure::{Concern, Failure, Refusal};
+use super::codes::CallError;
+use crate::json::{NotJson, Reader, Value};
+use crate::operations::outcome::Sealed;
 
 /// A request of the protocol, with its parameters checked.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,14 +25,6 @@ pub enum Call<'a> {
     Decrypt { id: Cow<'a, str>, skey: Cow<'a, str>, data: Sealed<'a> },
     /// `qcloud.cam.initdata`; its other parameters are asked for and not used.
     InitData { appid: Cow<'a, str>, secret: Cow<'a, str> },
-}
-
-/// Open data as a phone sent it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sealed<'a> {
-    pub encrypted: Cow<'a, str>,
-    /// Absent for the old algorithm.
-    pub iv: Option<Cow<'a, str>>,
 }
 
 /// The interfaces by their names.
@@ -83,25 +70,25 @@ impl Call<'_> {
     }
 }
 
-/// A call that failed: its interface, where that is known, and why.
-pub type Refused = (Option<Interface>, Failure);
+/// A call that cannot be made: its interface, where that is known, and why.
+pub type Refused = (Option<Interface>, CallError);
 
 /// Reads a request; the checks come in the order that the contract gives them.
 ///
 /// # Errors
 ///
-/// The [`Failure`] to answer with.
+/// The [`CallError`] to answer with.
 pub fn parse(body: &[u8]) -> Result<Request<'_>, Refused> {
     let Envelope { name, para, appid } =
-        Envelope::read(body).map_err(|NotJson { .. }| (None, Failure::NotJson))?;
-    let name = name.ok_or((None, Failure::NoInterfaceName))?;
-    let para = para.ok_or((None, Failure::NoPara))?;
+        Envelope::read(body).map_err(|NotJson { .. }| (None, CallError::NotJson))?;
+    let name = name.ok_or((None, CallError::NoInterfaceName))?;
+    let para = para.ok_or((None, CallError::NoPara))?;
     let interface = name
         .as_str()
         .and_then(|name| Interface::named(&name))
-        .ok_or((None, Failure::UnknownInterface))?;
+        .ok_or((None, CallError::UnknownInterface))?;
     let request = read_call(interface, &para, appid);
-    request.map_err(|failure| (Some(interface), failure))
+    request.map_err(|error| (Some(interface), error))
 }
 
 /// What stands under `interface`, without the nulls.
@@ -172,14 +159,14 @@ impl<'a> Para<'a> {
     }
 
     /// A parameter as text, when it is there.
-    fn optional(&self, name: &'static str) -> Result<Option<Cow<'a, str>>, Failure> {
+    fn optional(&self, name: &'static str) -> Result<Option<Cow<'a, str>>, CallError> {
         let at = Self::NAMES.iter().position(|known| *known == name);
         scalar(at.and_then(|at| self.0[at]), name)
     }
 
     /// A parameter as text, which must be there.
-    fn needed(&self, name: &'static str) -> Result<Cow<'a, str>, Failure> {
-        self.optional(name)?.ok_or(Failure::Parameter(name))
+    fn needed(&self, name: &'static str) -> Result<Cow<'a, str>, CallError> {
+        self.optional(name)?.ok_or(CallError::Parameter(name))
     }
 }
 
@@ -190,15 +177,15 @@ fn present(value: Value<'_>) -> Option<Value<'_>> {
 fn scalar<'a>(
     value: Option<Value<'a>>,
     name: &'static str,
-) -> Result<Option<Cow<'a, str>>, Failure> {
-    value.map(|value| value.as_scalar().ok_or(Failure::Parameter(name))).transpose()
+) -> Result<Option<Cow<'a, str>>, CallError> {
+    value.map(|value| value.as_scalar().ok_or(CallError::Parameter(name))).transpose()
 }
 
 fn read_call<'a>(
     interface: Interface,
     para: &Para<'a>,
     outer_appid: Option<Value<'a>>,
-) -> Result<Request<'a>, Failure> {
+) -> Result<Request<'a>, CallError> {
     let call = match interface {
         Interface::Auth => Call::Auth { id: para.needed("id")?, skey: para.needed("skey")? },
         Interface::Login => {
@@ -232,99 +219,12 @@ fn read_call<'a>(
     Ok(Request { appid: appid.filter(|appid| !appid.is_empty()), call })
 }
 
-/// A successful call.
-#[derive(Debug, Clone)]
-pub enum Success {
-    LoggedIn(Arc<LoggedIn>),
-    Checked(Arc<Known>),
-    /// The decrypted object's text.
-    Decrypted(String),
-    AppSet,
-}
-
-/// A new or renewed session.
-#[derive(Debug)]
-pub struct LoggedIn {
-    pub id: crate::session::SessionId,
-    pub skey: crate::session::Skey,
-    pub is_new: bool,
-    /// `user_info`: a JSON object's text.
-    pub profile: String,
-    /// Seconds.
-    pub duration: u64,
-}
-
-/// What every answer ends with.
-pub const ANSWER_END: &str = r#","version":1,"componentName":"MA"}"#;
-
-/// What the answer to a successful check begins with, up to the profile.
-pub const CHECKED_START: &str =
-    r#"{"returnCode":0,"returnMessage":"AUTH_SUCCESS","returnData":{"user_info":"#;
-
-/// What follows the profile in the answer to a successful check.
-pub const CHECKED_END: &str = r#"},"version":1,"componentName":"MA"}"#;
-
-/// Writes an answer; `data` is JSON text.
-fn write_answer(code: u32, message: &str, reason: &str, data: &str) -> String {
-    let mut answer = String::with_capacity(128 + message.len() + reason.len() + data.len());
-    let _ = write!(answer, r#"{{"returnCode":{code},"returnMessage":"#);
-    if reason.is_empty() {
-        json::push_string(&mut answer, message);
-    } else {
-        json::push_string(&mut answer, &format!("{message}: {reason}"));
-    }
-    answer.push_str(r#","returnData":"#);
-    answer.push_str(data);
-    answer.push_str(ANSWER_END);
-    answer
-}
-
-/// The answer to a call.
-#[must_use]
-pub fn answered(outcome: &Result<Success, Failure>) -> String {
-    match outcome {
-        Ok(Success::Checked(known)) => [CHECKED_START, known.profile(), CHECKED_END].concat(),
-        Ok(Success::LoggedIn(login)) => logged_in(login),
-        Ok(Success::Decrypted(object)) => decrypted(object),
-        Ok(Success::AppSet) => app_set(),
-        Err(failure) => failed(failure),
-    }
-}
-
-/// The answer to a failed call.
-fn failed(failure: &Failure) -> String {
-    let (code, message, reason) = failure.answer();
-    write_answer(code, message, &reason, "\"\"")
-}
-
-/// The answer to a login.
-fn logged_in(login: &LoggedIn) -> String {
-    let message = if login.is_new { "NEW_SESSION_SUCCESS" } else { "UPDATE_SESSION_SUCCESS" };
-    let mut data = String::from(r#"{"id":"#);
-    json::push_string(&mut data, login.id.as_str());
-    data.push_str(r#","skey":"#);
-    json::push_string(&mut data, login.skey.as_str());
-    let LoggedIn { profile, duration, .. } = login;
-    let _ = write!(data, r#","user_info":{profile},"userInfo":{profile},"duration":{duration}}}"#);
-    write_answer(0, message, "", &data)
-}
-
-/// The answer to a decryption; `object` is the decrypted object's text.
-fn decrypted(object: &str) -> String {
-    write_answer(0, "DECRYPT_SUCCESS", "", object)
-}
-
-/// The answer to `initdata` when it set the app.
-fn app_set() -> String {
-    write_answer(0, "INIT_APPINFO_SUCCESS", "", "\"\"")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn code(body: &str) -> u32 {
-        parse(body.as_bytes()).map_or_else(|(_, failure)| failure.answer().0, |_| 0)
+        parse(body.as_bytes()).map_or_else(|(_, error)| error.answer().0, |_| 0)
     }
 
     #[test]
@@ -354,19 +254,5 @@ mod tests {
     fn the_outer_appid_goes_before_the_inner_one() {
         let body = br#"{"interface":{"appid":"wx1","interfaceName":"qcloud.cam.auth","para":{"id":"a","skey":"b","appid":"wx2"}}}"#;
         assert_eq!(parse(body).unwrap().appid.as_deref(), Some("wx1"));
-    }
-
-    #[test]
-    fn answers_are_the_wires_bytes() {
-        insta::assert_snapshot!(failed(&Failure::Auth(Refusal::UnknownIdOrWrongSkey)), @r#"{"returnCode":60012,"returnMessage":"AUTH_FAIL: unknown id or wrong skey","returnData":"","version":1,"componentName":"MA"}"#);
-        insta::assert_snapshot!(failed(&Failure::NotJson), @r#"{"returnCode":1009,"returnMessage":"REQUEST_IS_NOT_JSON","returnData":"","version":1,"componentName":"MA"}"#);
-        let login = LoggedIn {
-            id: "i".into(),
-            skey: "s".into(),
-            is_new: true,
-            profile: r#"{"openId":"o"}"#.into(),
-            duration: 7200,
-        };
-        insta::assert_snapshot!(logged_in(&login), @r#"{"returnCode":0,"returnMessage":"NEW_SESSION_SUCCESS","returnData":{"id":"i","skey":"s","user_info":{"openId":"o"},"userInfo":{"openId":"o"},"duration":7200},"version":1,"componentName":"MA"}"#);
     }
 }
