@@ -49,7 +49,15 @@ fn answers_are_json_in_utf8_with_a_length() {
 #[test]
 fn the_endpoint_is_there_with_and_without_the_last_slash() {
     let server = serve();
-    for path in ["/mina_auth", "/mina_auth/", "/mina_auth/?x=1", "/mina_auth/wx0123456789abcdef/"] {
+    for path in [
+        "/mina_auth",
+        "/mina_auth/",
+        "/mina_auth/?x=1",
+        "/mina_auth/wx0123456789abcdef/",
+        // What the PHP server had there.
+        "/mina_auth/index.php",
+        "/mina_auth/index.php?x=1",
+    ] {
         assert_logged_in(&http::post(server.address, path, &login("person")));
     }
 }
@@ -61,6 +69,27 @@ fn there_is_nothing_elsewhere() {
     {
         assert_eq!(http::post(server.address, path, &login("person")).status, 404, "{path}");
     }
+}
+
+#[test]
+fn what_is_no_appid_is_told_so() {
+    let server = serve();
+    for path in ["index.html", "mina_auth.php", "wx1", "a/b", "index.php/a", "WX0123456789ABCDEF"] {
+        let answer = http::post(server.address, &format!("/mina_auth/{path}"), &login("person"));
+        assert_eq!(answer.status, 404, "{path}");
+        for part in ["/mina_auth/ ", "APPID", "no appid"] {
+            assert!(answer.text().contains(part), "{part}: {answer:?}");
+        }
+    }
+    let unknown = http::post(server.address, "/mina_auth/wxaaaaaaaaaaaaaaaa", &login("person"));
+    assert_eq!(Answer::read(&unknown).code, 1012);
+}
+
+#[test]
+fn an_app_may_have_a_name_of_its_own() {
+    let apps = "apps = [{ appid = \"shop\", secret = \"s\" }, { appid = \"bar\", secret = \"s\" }]";
+    let server = Setup::new(WeChat::of_anybody().address).with(apps).serve();
+    assert_logged_in(&http::post(server.address, "/mina_auth/shop", &login("person")));
 }
 
 #[test]
