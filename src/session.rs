@@ -79,11 +79,26 @@ impl AppId {
     }
 }
 
+/// What the id of a device's session begins with. Those of the PHP server are hex digits.
+const DEVICE: &str = "d-";
+
 impl SessionId {
     /// Makes the id of a new session from 16 random bytes.
     #[must_use]
     pub fn new(random: [u8; 16]) -> Self {
         Self(hex(random))
+    }
+
+    /// Makes the id of a new session that is one device's, see [`Login::fates`].
+    #[must_use]
+    pub fn of_device(random: [u8; 16]) -> Self {
+        Self(format!("{DEVICE}{}", hex(random)).into())
+    }
+
+    /// Tells whether this is the id of one device's session.
+    #[must_use]
+    pub fn is_of_device(&self) -> bool {
+        self.0.starts_with(DEVICE)
     }
 }
 
@@ -200,12 +215,12 @@ pub struct Login {
     pub session_key: SecretString,
     /// The decrypted profile; `None` keeps the stored one.
     pub profile: Option<String>,
-    /// The id of the session, if this login makes a new one.
+    /// The id of the session, if this login makes a new one; it says which kind that is.
     pub new_id: SessionId,
     pub skey: Skey,
     /// Seconds since the epoch.
     pub now: i64,
-    /// How many sessions a user may have: 1 replaces the last, 0 is no limit.
+    /// How many sessions of that kind a user may have; 0 is no limit.
     pub per_user: u32,
 }
 
@@ -234,25 +249,38 @@ impl Login {
         }
     }
 
-    /// How many of the user's stored sessions stay beside this login, newest first, and whether
-    /// the newest of them is the one to renew.
-    #[must_use]
-    pub fn keeps(&self, stored: usize) -> Kept {
-        match self.per_user {
-            0 => Kept { renews: false, stored },
-            1 => Kept { renews: stored > 0, stored: stored.min(1) },
-            limit => Kept { renews: false, stored: stored.min(limit as usize - 1) },
-        }
+    /// What becomes of the user's stored sessions, given newest first.
+    ///
+    /// A user's sessions are of two kinds, and a login is about its own: those of devices, each a
+    /// session of its own, and the others, of which one alone is renewed, as the PHP server does.
+    pub fn fates<'a>(
+        &self,
+        newest_first: impl IntoIterator<Item = &'a SessionId>,
+    ) -> impl Iterator<Item = Fate> {
+        let is_of_device = self.new_id.is_of_device();
+        let mut place = 0;
+        newest_first.into_iter().map(move |id| {
+            if id.is_of_device() != is_of_device {
+                return Fate::Stays;
+            }
+            place += 1;
+            match self.per_user {
+                0 => Fate::Stays,
+                1 if place == 1 && !is_of_device => Fate::Renewed,
+                limit if place < limit => Fate::Stays,
+                _ => Fate::Ends,
+            }
+        })
     }
 }
 
-/// What a login leaves of a user's stored sessions; see [`Login::keeps`].
+/// What a login makes of a session that is stored; see [`Login::fates`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kept {
-    /// Whether the newest session is renewed: it keeps its id and gets the new skey.
-    pub renews: bool,
-    /// How many sessions stay, counting the renewed one.
-    pub stored: usize,
+pub enum Fate {
+    Stays,
+    /// It keeps its id and gets the new skey.
+    Renewed,
+    Ends,
 }
 
 /// What became of a [`Login`].

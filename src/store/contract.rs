@@ -38,6 +38,7 @@ macro_rules! store_tests {
             several_sessions_per_user_have_a_limit,
             no_limit_keeps_all_sessions,
             a_lower_limit_keeps_the_newest_session,
+            devices_and_others_leave_one_another_alone,
             a_profile_belongs_to_the_user,
             users_of_two_apps_are_two_users,
             ids_compare_byte_for_byte,
@@ -47,6 +48,7 @@ macro_rules! store_tests {
             sessions_are_listed_newest_first,
             sessions_are_selected_by_user_and_app,
             a_revoked_session_is_gone,
+            a_revoked_login_leaves_a_later_one,
             a_revocation_reaches_the_user_or_the_session_only,
             a_user_logs_in_again_after_a_revocation,
             expired_sessions_are_purged_and_others_stay,
@@ -290,6 +292,30 @@ pub(crate) async fn a_lower_limit_keeps_the_newest_session(store: Arc<dyn Store>
     assert_eq!(count(&*store).await, 1);
 }
 
+pub(crate) async fn devices_and_others_leave_one_another_alone(store: Arc<dyn Store>) {
+    let on_device = |now: u8| Login {
+        new_id: SessionId::of_device([now; 16]),
+        per_user: 2,
+        ..login("o1", now.into())
+    };
+    let other = sign_in(&*store, login("o1", 1)).await.id;
+    let mut devices = Vec::new();
+    for now in 2..=4 {
+        let signed_in = sign_in(&*store, on_device(now)).await;
+        assert!(signed_in.is_new && signed_in.id.is_of_device());
+        devices.push(signed_in.id);
+    }
+    assert!(session(&*store, &devices[0]).await.is_none(), "the oldest goes");
+    let again = sign_in(&*store, login("o1", 5)).await;
+    assert_eq!((again.id, again.is_new), (other, false));
+    for (id, now) in devices[1..].iter().zip(3..) {
+        assert!(has_skey(&*store, id, &on_device(now).skey).await);
+    }
+    let only = Login { per_user: 1, ..on_device(6) };
+    assert!(sign_in(&*store, only).await.is_new);
+    assert_eq!(count(&*store).await, 2);
+}
+
 pub(crate) async fn a_profile_belongs_to_the_user(store: Arc<dyn Store>) {
     let first = sign_in(&*store, Login { per_user: 2, ..login("o1", 1) }).await;
     let profile = Some(r#"{"openId":"o1","nickName":"New"}"#.to_owned());
@@ -391,6 +417,20 @@ pub(crate) async fn a_revoked_session_is_gone(store: Arc<dyn Store>) {
     assert_eq!(revoked, std::slice::from_ref(&id));
     assert!(session(&*store, &id).await.is_none());
     assert!(store.revoke(&selection).await.expect("nothing is revoked").is_empty());
+}
+
+pub(crate) async fn a_revoked_login_leaves_a_later_one(store: Arc<dyn Store>) {
+    let revoke = async |id: &SessionId, skey: Skey| {
+        let whose = Whose::Login(id.clone(), skey.stored());
+        store.revoke(&Selection { appid: None, whose }).await.expect("it is answered")
+    };
+    let [first, second] = [login("o1", 1), login("o1", 2)];
+    let id = sign_in(&*store, first.clone()).await.id;
+    assert_eq!(sign_in(&*store, second.clone()).await.id, id);
+    assert!(revoke(&id, first.skey).await.is_empty());
+    assert!(has_skey(&*store, &id, &second.skey).await);
+    assert_eq!(revoke(&id, second.skey).await, std::slice::from_ref(&id));
+    assert!(session(&*store, &id).await.is_none());
 }
 
 pub(crate) async fn a_revocation_reaches_the_user_or_the_session_only(store: Arc<dyn Store>) {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::import::{self, Imported};
 use super::{Change, Changes, Expiry, Purged, Resealed, Selection, Store, StoreError, Whose};
-use crate::session::{App, AppId, Login, OpenId, Session, SessionId, SignedIn, User, Visit};
+use crate::session::{App, AppId, Fate, Login, OpenId, Session, SessionId, SignedIn, User, Visit};
 
 /// A store that is gone with the process.
 #[derive(Debug, Default)]
@@ -50,6 +50,7 @@ impl State {
                     Whose::Everyone => true,
                     Whose::User(open_id) => *open_id == session.open_id,
                     Whose::Session(id) => *id == session.id,
+                    Whose::Login(id, skey) => *id == session.id && *skey == session.skey,
                 }
         })
     }
@@ -73,13 +74,20 @@ impl State {
         };
         let user = login.user(stored);
         let touched: Vec<_> = sessions.iter().map(|session| session.id.clone()).collect();
-        let kept = login.keeps(sessions.len());
-        for gone in sessions.drain(..sessions.len() - kept.stored) {
-            self.owners.remove(&gone.id);
-        }
-        let renewed = if kept.renews { sessions.pop() } else { None };
+        let mut fates: Vec<_> = login.fates(touched.iter().rev()).collect();
+        let mut renewed = None;
+        sessions.retain(|session| {
+            // The oldest is the last of them.
+            let fate = fates.pop().unwrap_or(Fate::Stays);
+            match fate {
+                Fate::Stays => {}
+                Fate::Renewed => renewed = Some(session.id.clone()),
+                Fate::Ends => drop(self.owners.remove(&session.id)),
+            }
+            fate == Fate::Stays
+        });
         let is_new = renewed.is_none();
-        let id = renewed.map_or_else(|| login.new_id.clone(), |session| session.id);
+        let id = renewed.unwrap_or_else(|| login.new_id.clone());
         sessions.push(Session {
             id: id.clone(),
             skey: login.skey.stored(),

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 
 use self::import::Imported;
 use self::mysql::MysqlUrl;
-use crate::session::{App, AppId, Lifetime, Login, OpenId, Session, SessionId, SignedIn, Visit};
+use crate::session::{
+    App, AppId, Lifetime, Login, OpenId, Session, SessionId, SignedIn, StoredSkey, Visit,
+};
 
 pub mod cached;
 pub mod import;
@@ -80,6 +82,8 @@ pub enum Whose {
     Everyone,
     User(OpenId),
     Session(SessionId),
+    /// The session of this id as long as it has this skey: not what a later login made of it.
+    Login(SessionId, StoredSkey),
 }
 
 /// Before which instants an app's sessions have expired.

@@ -227,6 +227,11 @@ fn bind_selection<'q>(
         Whose::Everyone => query,
         Whose::User(open_id) => query.bind(open_id.as_str()).bind(open_id.as_str().as_bytes()),
         Whose::Session(id) => query.bind(id.as_str()).bind(id.as_str().as_bytes()),
+        Whose::Login(id, skey) => {
+            let (id, skey) = (id.as_str(), skey.text());
+            let bytes = skey.as_bytes().to_owned();
+            query.bind(id).bind(skey.into_owned()).bind(id.as_bytes()).bind(bytes)
+        }
     };
     let [own, legacy] = match &selection.appid {
         Some(appid) => appids(appid, context),
@@ -255,6 +260,15 @@ macro_rules! selected {
                 concat!(
                     $before,
                     "s.uuid = ? AND CAST(s.uuid AS BINARY) = ? AND (? OR s.appid IN (?, ?))",
+                    $after
+                )
+            ),
+            Whose::Login(..) => $statement!(
+                $context.tables,
+                concat!(
+                    $before,
+                    "s.uuid = ? AND s.skey = ? AND CAST(s.uuid AS BINARY) = ? \
+                     AND CAST(s.skey AS BINARY) = ? AND (? OR s.appid IN (?, ?))",
                     $after
                 )
             ),

@@ -10,7 +10,7 @@ use super::pool::{Failure, Mode};
 use super::rows::{self, PhpColumns, Stored, read_user, sealed};
 use super::schema::on_sessions;
 use super::{Context, Inner, events};
-use crate::session::{AppId, Login, Session, SignedIn, StoredSkey, User};
+use crate::session::{AppId, Fate, Login, Session, SignedIn, StoredSkey, User};
 
 /// How many logins share one transaction at the most.
 const MAX_BATCH: usize = 100;
@@ -95,15 +95,20 @@ async fn sign_in(
     };
     let user = login.user(known);
     put_user(connection, context, login, &user).await?;
-    let kept = login.keeps(stored.len());
-    let gone: Vec<_> = stored[kept.stored..]
-        .iter()
-        .map(|stored| (stored.row, stored.session.id.clone()))
-        .collect();
+    let (mut gone, mut kept, mut renewed) = (Vec::new(), Vec::new(), None);
+    let fates = login.fates(stored.iter().map(|stored| &stored.session.id));
+    for (stored, fate) in stored.iter().zip(fates) {
+        match fate {
+            Fate::Stays => kept.push(&stored.session.id),
+            Fate::Renewed => {
+                kept.push(&stored.session.id);
+                renewed = Some(stored);
+            }
+            Fate::Ends => gone.push((stored.row, stored.session.id.clone())),
+        }
+    }
     rows::delete(connection, context, &gone).await?;
-    let touched = stored[..kept.stored].iter().map(|stored| &stored.session.id);
-    events::announce(connection, touched).await?;
-    let renewed = newest.filter(|_| kept.renews);
+    events::announce(connection, kept.into_iter()).await?;
     write_session(connection, context, login, &user, renewed).await?;
     Ok(SignedIn {
         id: renewed.map_or(&login.new_id, |renewed| &renewed.session.id).clone(),

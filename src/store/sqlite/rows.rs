@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::events::{self, announce};
 use crate::secrets::{Keys, Place, SealError};
 use crate::session::{
-    App, AppId, Lifetime, Login, Session, SessionId, SignedIn, StoredSkey, User, Visit,
+    App, AppId, Fate, Lifetime, Login, Session, SessionId, SignedIn, StoredSkey, User, Visit,
 };
 use crate::store::{Expiry, Purged, Selection, Whose};
 
@@ -129,13 +129,14 @@ pub fn sign_in(connection: &Connection, keys: &Keys, login: &Login) -> rusqlite:
     // A user who was not known has no sessions.
     let sessions = row.map_or(Ok(Vec::new()), |row| sessions_of(connection, row))?;
     let row = put_user(connection, keys, row, owner, &user)?;
-    let kept = login.keeps(sessions.len());
-    let renewed = sessions.first().filter(|_| kept.renews);
-    // A renewed session gets a new row, so that late visits of the old login miss it.
-    let stays = usize::from(renewed.is_some())..kept.stored;
-    for (at, id) in sessions.iter().enumerate() {
-        if !stays.contains(&at) {
+    let mut renewed = None;
+    for (id, fate) in sessions.iter().zip(login.fates(&sessions)) {
+        // A renewed session gets a new row, so that late visits of the old login miss it.
+        if fate != Fate::Stays {
             delete(connection, id)?;
+        }
+        if fate == Fate::Renewed {
+            renewed = Some(id);
         }
         announce(connection, Some(id))?;
     }
@@ -187,21 +188,28 @@ pub fn delete(connection: &Connection, id: &SessionId) -> rusqlite::Result<()> {
 }
 
 /// The selected sessions as a condition on `s` and its parameters.
-fn condition(selection: &Selection) -> (&'static str, [Option<String>; 2]) {
+fn condition(selection: &Selection) -> (&'static str, [Option<String>; 3]) {
     let appid = selection.appid.as_ref().map(|appid| appid.as_str().to_owned());
     match &selection.whose {
         Whose::Everyone => (
-            "(?1 IS NULL OR s.user IN (SELECT id FROM mina_user WHERE appid = ?1)) AND ?2 IS NULL",
-            [appid, None],
+            "(?1 IS NULL OR s.user IN (SELECT id FROM mina_user WHERE appid = ?1)) \
+             AND ?2 IS NULL AND ?3 IS NULL",
+            [appid, None, None],
         ),
         Whose::User(open_id) => (
-            "s.user IN (SELECT id FROM mina_user WHERE open_id = ?2 AND (?1 IS NULL OR appid = ?1))",
-            [appid, Some(open_id.as_str().into())],
+            "s.user IN (SELECT id FROM mina_user WHERE open_id = ?2 AND (?1 IS NULL OR appid = ?1)) \
+             AND ?3 IS NULL",
+            [appid, Some(open_id.as_str().into()), None],
         ),
         Whose::Session(id) => (
-            "s.uuid = ?2 AND \
+            "s.uuid = ?2 AND ?3 IS NULL AND \
              (?1 IS NULL OR s.user IN (SELECT id FROM mina_user WHERE appid = ?1))",
-            [appid, Some(id.as_str().into())],
+            [appid, Some(id.as_str().into()), None],
+        ),
+        Whose::Login(id, skey) => (
+            "s.uuid = ?2 AND s.skey = ?3 AND \
+             (?1 IS NULL OR s.user IN (SELECT id FROM mina_user WHERE appid = ?1))",
+            [appid, Some(id.as_str().into()), Some(skey.text().into_owned())],
         ),
     }
 }
@@ -213,12 +221,12 @@ pub fn list(
     selection: &Selection,
     limit: u32,
 ) -> rusqlite::Result<Vec<Session>> {
-    let (condition, [first, second]) = condition(selection);
+    let (condition, [first, second, third]) = condition(selection);
     connection
         .prepare_cached(&format!(
-            "{SESSION} WHERE {condition} ORDER BY s.create_time DESC, s.uuid LIMIT ?3"
+            "{SESSION} WHERE {condition} ORDER BY s.create_time DESC, s.uuid LIMIT ?4"
         ))?
-        .query_map(params![first, second, limit], |row| read_session(row, keys))?
+        .query_map(params![first, second, third, limit], |row| read_session(row, keys))?
         .collect()
 }
 
