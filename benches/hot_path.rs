@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use divan::Bencher;
 use futures_util::FutureExt as _;
+use hyper::StatusCode;
 use mina_auth::net::address::Peer;
 use mina_auth::net::connections::Connections;
 use mina_auth::net::door::Door;
@@ -103,7 +104,8 @@ impl Express for Constant {
     }
 
     async fn answer<'a>(&'a self, _: Peer, (): (), _: &'a [u8], mut reply: Reply<'a>) -> Sent {
-        reply.start("HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=utf-8\r\n");
+        reply.status(StatusCode::OK);
+        reply.header("content-type", "application/json; charset=utf-8");
         reply.end(SystemTime::UNIX_EPOCH, &[CHECKED_START, PROFILE, CHECKED_END])
     }
 }

@@ -36,6 +36,7 @@ pub struct Config {
     #[serde(default)]
     pub apps: Vec<ConfiguredApp>,
     pub sessions: Sessions,
+    pub api: Api,
     pub cache: Cache,
     pub limits: Limits,
     pub admin: Admin,
@@ -111,6 +112,14 @@ pub struct Sessions {
     pub per_user: u32,
     pub touch: Touch,
     pub touch_interval: Span,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Api {
+    pub enabled: bool,
+    pub sessions_per_user: u32,
+    pub token_in_url: bool,
 }
 
 /// When a visit is written.

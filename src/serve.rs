@@ -15,6 +15,7 @@ use crate::causes::with_causes;
 use crate::clock;
 use crate::config::{Addresses, Config, Touch};
 use crate::http::bodies::Bodies;
+use crate::http::v1::V1;
 use crate::http::wafer::Wafer;
 use crate::http::{Public, Shared};
 use crate::net::address::{self, Address, Bound};
@@ -118,6 +119,7 @@ pub async fn serve(
         ),
         access_key: config.access_key()?,
         refusals: Arc::clone(&public_terms.refusals),
+        v1: config.api.enabled.then_some(V1 { token_in_url: config.api.token_in_url }),
         wafer: Wafer { initdata: config.initdata()?, default_lifetime: Lifetime::default() },
     });
     log_addresses("protocol", &public);
@@ -213,6 +215,8 @@ async fn operations(config: &Config) -> Result<Operations> {
     }
     let settings = SessionSettings {
         per_user: config.sessions.per_user,
+        per_user_of_devices: (!config.storage.shared_with_php)
+            .then_some(config.api.sessions_per_user),
         touch_sync: config.sessions.touch == Touch::Sync,
     };
     let limits = RequestLimits {

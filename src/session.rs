@@ -289,6 +289,7 @@ pub struct SignedIn {
     pub id: SessionId,
     /// Whether the session is new, rather than the user's last one renewed.
     pub is_new: bool,
+    pub union_id: Option<String>,
     pub profile: String,
     /// Every session of the user that is gone or no longer as it was, for caches.
     pub touched: Vec<SessionId>,

@@ -1,7 +1,7 @@
 //! The access key of the public listener.
 //!
 //! Every SDK sends the URL that it was given, and most of them send nothing else that one could
-//! set: so the key is taken from the URL, or as the password of HTTP Basic.
+//! set: so the key is taken from the URL, or as the password of HTTP Basic. Others have a header for it.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -15,6 +15,9 @@ use crate::net::lane::Head;
 
 /// The parameter of the URL that holds the key.
 const PARAMETER: &str = "key";
+
+/// The header that holds the key, for those who can set one.
+const HEADER: &str = "x-access-key";
 
 /// How much of a `user:password` is looked at.
 const MAX_CREDENTIALS: usize = 512;
@@ -34,6 +37,7 @@ impl AccessKey {
     #[must_use]
     pub fn is_in(&self, uri: &Uri, headers: &HeaderMap) -> bool {
         uri.query().is_some_and(|query| self.is_in_query(query))
+            || headers.get_all(HEADER).iter().any(|value| self.is(value.as_bytes()))
             || headers.get_all(AUTHORIZATION).iter().any(|value| self.is_in_basic(value.as_bytes()))
     }
 
@@ -41,6 +45,7 @@ impl AccessKey {
     #[must_use]
     pub fn is_in_head(&self, head: &Head<'_, '_>) -> bool {
         self.is_in_query(head.query)
+            || head.values(HEADER).any(|value| self.is(value))
             || head.values("authorization").any(|value| self.is_in_basic(value))
     }
 

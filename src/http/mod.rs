@@ -5,6 +5,8 @@
 
 pub mod access_key;
 pub mod bodies;
+pub mod credential;
+pub mod v1;
 pub mod wafer;
 
 use std::sync::Arc;
@@ -12,22 +14,22 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::access_key::AccessKey;
-use self::bodies::{Bodies, Unread};
+use self::bodies::Bodies;
+use self::v1::{Check, Endpoint, V1};
 use self::wafer::Wafer;
 use crate::net::address::Peer;
-use crate::net::connections::{Activity, Phase};
+use crate::net::connections::Activity;
 use crate::net::lane::{self, Date, Express, Head, Reply, Sent};
 use crate::net::listener::{Handler, plain};
 use crate::net::refusals::Refusals;
 use crate::operations::Operations;
 use crate::telemetry::requests::RequestLog;
-
-const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"mina-auth\"");
 
 /// Why a request was refused that carries no access key.
 const NO_KEY: &str = "requests were refused: without the `server.access_key`";
@@ -40,6 +42,8 @@ pub struct Shared {
     pub access_key: Option<AccessKey>,
     pub refusals: Arc<Refusals>,
     pub wafer: Wafer,
+    /// `None` when `api.enabled` is off.
+    pub v1: Option<V1>,
 }
 
 /// What one thread of the public listener serves.
@@ -58,9 +62,15 @@ impl Public {
 
     /// The surface that a path leads to.
     fn surface<'a>(&self, path: &'a str) -> Result<Surface<'a>, &'static str> {
-        match wafer::rest_of(path) {
-            Some(rest) => wafer::appid(rest, &self.shared.operations).map(Surface::Wafer),
-            None => Err("not found; the protocol is at /mina_auth/\n"),
+        if let Some(rest) = wafer::rest_of(path) {
+            return wafer::appid(rest, &self.shared.operations).map(Surface::Wafer);
+        }
+        match (v1::rest_of(path), self.shared.v1) {
+            (Some(rest), Some(_)) => Ok(Surface::V1(Endpoint::at(rest))),
+            (Some(_), None) => Err("not found; `api.enabled` is off\n"),
+            (None, _) => {
+                Err("not found; the plain API is at /v1, the Wafer protocol at /mina_auth/\n")
+            }
         }
     }
 }
@@ -70,6 +80,27 @@ impl Public {
 pub enum Surface<'a> {
     /// The Wafer protocol, and the app in the path.
     Wafer(Option<&'a str>),
+    /// The plain API, and what is called; `None` when there is nothing of that name.
+    V1(Option<Endpoint>),
+}
+
+/// A request for the express lane.
+#[derive(Debug, Clone, Copy)]
+pub enum Ordinary<'a> {
+    Wafer(Option<&'a str>),
+    V1(Check<'a>),
+}
+
+impl Shared {
+    /// Tells whether a request carries the access key, if one is wanted; counts those that do not.
+    fn lets_in(&self, peer: Peer, head: &Parts) -> bool {
+        let key = self.access_key.as_ref();
+        let is_in = key.is_none_or(|key| key.is_in(&head.uri, &head.headers));
+        if !is_in {
+            self.refusals.count(NO_KEY, peer);
+        }
+        is_in
+    }
 }
 
 impl Handler for Public {
@@ -82,22 +113,14 @@ impl Handler for Public {
         request: Request<Incoming>,
     ) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
-        let surface = match self.surface(head.uri.path()) {
-            Ok(surface) => surface,
-            Err(text) => return plain(StatusCode::NOT_FOUND, text),
-        };
-        let Shared { access_key, bodies, refusals, .. } = &*self.shared;
-        if access_key.as_ref().is_some_and(|key| !key.is_in(&head.uri, &head.headers)) {
-            refusals.count(NO_KEY, peer);
-            return without_key();
-        }
-        let body = match bodies.read(body).await {
-            Ok(body) => body,
-            Err(unread) => return without_body(unread),
-        };
-        activity.begin(Phase::Answering);
-        match surface {
-            Surface::Wafer(appid) => wafer::answer(self, peer, appid, &body.bytes).await,
+        match self.surface(head.uri.path()) {
+            Ok(Surface::Wafer(appid)) => {
+                wafer::answer(self, peer, activity, appid, (&head, body)).await
+            }
+            Ok(Surface::V1(endpoint)) => {
+                v1::answer(self, peer, activity, endpoint, (&head, body)).await
+            }
+            Err(text) => plain(StatusCode::NOT_FOUND, text),
         }
     }
 
@@ -120,54 +143,39 @@ impl Handler for Public {
 }
 
 impl Express for Public {
-    type Request<'a> = Surface<'a>;
+    type Request<'a> = Ordinary<'a>;
 
     fn longest_body(&self) -> usize {
         self.shared.bodies.max.min(bodies::SHORT)
     }
 
     /// Who has no key, and who asks for what is not there, is told so by the other way.
-    fn read<'a>(&self, head: &Head<'_, 'a>) -> Option<Surface<'a>> {
+    fn read<'a>(&self, head: &Head<'_, 'a>) -> Option<Ordinary<'a>> {
         if self.shared.access_key.as_ref().is_some_and(|key| !key.is_in_head(head)) {
             return None;
         }
         match self.surface(head.path).ok()? {
-            surface @ Surface::Wafer(_) => (head.method == "POST").then_some(surface),
+            Surface::Wafer(appid) => (head.method == "POST").then_some(Ordinary::Wafer(appid)),
+            Surface::V1(endpoint) => Check::read(endpoint?, head).map(Ordinary::V1),
         }
     }
 
     async fn answer<'a>(
         &'a self,
         peer: Peer,
-        surface: Surface<'a>,
+        request: Ordinary<'a>,
         body: &'a [u8],
         reply: Reply<'a>,
     ) -> Sent {
-        match surface {
-            Surface::Wafer(appid) => wafer::answer_in_lane(self, peer, appid, body, reply).await,
+        match request {
+            Ordinary::Wafer(appid) => wafer::answer_in_lane(self, peer, appid, body, reply).await,
+            Ordinary::V1(check) => check.answer(self, reply).await,
         }
     }
 }
 
-fn without_body(unread: Unread) -> Response<Full<Bytes>> {
-    let (status, text) = match unread {
-        Unread::TooLong => {
-            (StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than `server.max_body`\n")
-        }
-        Unread::NoMemory => {
-            (StatusCode::SERVICE_UNAVAILABLE, "too many long bodies; see `limits.long_bodies`\n")
-        }
-    };
-    let mut response = plain(status, text);
-    // What is left of the body is not read.
+/// Makes an answer the last one of its connection.
+fn closing(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    response
-}
-
-fn without_key() -> Response<Full<Bytes>> {
-    let text = "this server wants its `server.access_key`, as the password of HTTP Basic or as \
-                ?key= in the URL\n";
-    let mut response = plain(StatusCode::UNAUTHORIZED, text);
-    response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
     response
 }

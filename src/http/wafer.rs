@@ -5,15 +5,21 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::Response;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::http::request::Parts;
+use hyper::{Response, StatusCode};
 
-use super::{Public, Shared};
+use super::bodies::Unread;
+use super::{Public, Shared, closing};
 use crate::clock;
 use crate::net::address::Peer;
+use crate::net::connections::{Activity, Phase};
 use crate::net::lane::{Reply, Sent};
+use crate::net::listener::plain;
 use crate::operations::Operations;
 use crate::operations::failure::Failure;
+use crate::operations::outcome::Kind;
 use crate::session::{App, AppId, Lifetime};
 use crate::store::Store as _;
 use crate::telemetry::requests::{RequestLog, Served};
@@ -21,10 +27,8 @@ use crate::wafer::answer::{CHECKED_END, CHECKED_START, Success, answered};
 use crate::wafer::codes::CallError;
 use crate::wafer::request::{self, Call, Interface};
 
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"mina-auth\"");
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
-
-/// How every answer begins.
-const START: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=utf-8\r\n";
 
 /// The settings of this surface.
 pub struct Wafer {
@@ -88,14 +92,23 @@ pub fn appid<'a>(rest: &'a str, operations: &Operations) -> Result<Option<&'a st
          /mina_auth/ here is no appid\n")
 }
 
-/// Answers a call.
+/// Answers a request that the express lane did not take.
 pub async fn answer(
     public: &Public,
     peer: Peer,
+    activity: &Activity,
     appid: Option<&str>,
-    body: &[u8],
+    (head, body): (&Parts, Incoming),
 ) -> Response<Full<Bytes>> {
-    let (outcome, _) = exchange(public, peer, appid, body).await;
+    if !public.shared.lets_in(peer, head) {
+        return without_key();
+    }
+    let body = match public.shared.bodies.read(body).await {
+        Ok(body) => body,
+        Err(unread) => return without_body(unread),
+    };
+    activity.begin(Phase::Answering);
+    let (outcome, _) = exchange(public, peer, appid, &body.bytes).await;
     let mut response = Response::new(answered(&outcome).into());
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     response
@@ -110,10 +123,12 @@ pub async fn answer_in_lane(
     mut reply: Reply<'_>,
 ) -> Sent {
     let (outcome, at) = exchange(public, peer, appid, body).await;
-    reply.start(START);
+    reply.status(StatusCode::OK);
+    reply.header("content-type", "application/json; charset=utf-8");
     match &outcome {
         Ok(Success::Checked(known)) => {
-            reply.end(at, &[CHECKED_START, known.profile(), CHECKED_END])
+            let [start, own, end] = known.profile();
+            reply.end(at, &[CHECKED_START, start, own, end, CHECKED_END])
         }
         outcome => reply.end(at, &[&answered(outcome)]),
     }
@@ -130,7 +145,7 @@ async fn exchange(
     let outcome = match request::parse(body) {
         Ok(request) => {
             asked.interface = Some(request.call.interface());
-            public.shared.call(request, peer, appid, &mut asked).await
+            public.shared.call_wafer(request, peer, appid, &mut asked).await
         }
         Err((interface, error)) => {
             asked.interface = interface;
@@ -143,7 +158,7 @@ async fn exchange(
 }
 
 impl Shared {
-    async fn call(
+    async fn call_wafer(
         &self,
         request: request::Request<'_>,
         peer: Peer,
@@ -164,7 +179,9 @@ impl Shared {
             Call::Login { code, data } => {
                 let app = self.operations.app(appid).await?;
                 asked.app = Some(Arc::clone(&app));
-                Ok(Success::LoggedIn(self.operations.login(app, &code, data, now).await?))
+                Ok(Success::LoggedIn(
+                    self.operations.login(app, &code, data, Kind::Shared, now).await?,
+                ))
             }
             Call::Decrypt { id, skey, data } => {
                 asked.app = self.app_meant(appid);
@@ -197,6 +214,27 @@ impl Shared {
         };
         store.put_app(&app).await.map_err(|error| Failure::Storage(error.into()))
     }
+}
+
+fn without_body(unread: Unread) -> Response<Full<Bytes>> {
+    let (status, text) = match unread {
+        Unread::TooLong => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than `server.max_body`\n")
+        }
+        Unread::NoMemory => {
+            (StatusCode::SERVICE_UNAVAILABLE, "too many long bodies; see `limits.long_bodies`\n")
+        }
+    };
+    // What is left of the body is not read.
+    closing(plain(status, text))
+}
+
+fn without_key() -> Response<Full<Bytes>> {
+    let text = "this server wants its `server.access_key`, as the password of HTTP Basic or as \
+                ?key= in the URL\n";
+    let mut response = plain(StatusCode::UNAUTHORIZED, text);
+    response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
+    response
 }
 
 /// What the log wants to know of a request.

@@ -17,6 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf as _, BufMut as _, BytesMut};
 use futures_util::FutureExt as _;
+use hyper::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::address::Peer;
@@ -279,10 +280,21 @@ pub struct Sent {
 }
 
 impl Reply<'_> {
-    /// Writes the status line and the headers that are the same in every such answer, each with
-    /// the end of its line.
-    pub fn start(&mut self, head: &'static str) {
-        self.out.put(head.as_bytes());
+    /// Writes the status line. Comes first.
+    pub fn status(&mut self, status: StatusCode) {
+        self.out.put(&b"HTTP/1.1 "[..]);
+        self.out.put(status.as_str().as_bytes());
+        self.out.put(&b" "[..]);
+        self.out.put(status.canonical_reason().unwrap_or_default().as_bytes());
+        self.out.put(&b"\r\n"[..]);
+    }
+
+    /// Writes a header, whose value can be one.
+    pub fn header(&mut self, name: &'static str, value: &str) {
+        debug_assert!(value.bytes().all(|byte| byte >= b' '), "it would end the header");
+        for part in [name, ": ", value, "\r\n"] {
+            self.out.put(part.as_bytes());
+        }
     }
 
     /// Writes the rest, of an answer made at this time. The body is never assembled: its parts are
@@ -292,11 +304,12 @@ impl Reply<'_> {
         let closes = self.closes || self.activity.is_to_finish();
         let length: usize = parts.iter().map(|part| part.len()).sum();
         let out = self.out;
+        out.put(if closes { &b"connection: close\r\n"[..] } else { b"" });
         out.put(&b"content-length: "[..]);
         out.put(itoa::Buffer::new().format(length).as_bytes());
         out.put(&b"\r\ndate: "[..]);
         self.date.with(at, |date| out.put(date.as_bytes()));
-        out.put(if closes { &b"\r\nconnection: close\r\n\r\n"[..] } else { b"\r\n\r\n" });
+        out.put(&b"\r\n\r\n"[..]);
         if !self.is_head {
             for part in parts {
                 out.put(part.as_bytes());
@@ -457,7 +470,7 @@ mod tests {
             body: &'a [u8],
             mut reply: Reply<'a>,
         ) -> Sent {
-            reply.start("HTTP/1.1 200 OK\r\n");
+            reply.status(StatusCode::OK);
             assert_ne!(request, "panic");
             reply.end(UNIX_EPOCH, &[request, std::str::from_utf8(body).unwrap()])
         }
@@ -487,10 +500,11 @@ mod tests {
              POST /here/c HTTP/1.1\r\nContent-Length: 1\r\nConnection: close\r\n\r\nd",
         );
         let date = "date: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
-        let answer =
-            |length, rest| format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n{date}{rest}");
+        let answer = |close, length, body| {
+            format!("HTTP/1.1 200 OK\r\n{close}content-length: {length}\r\n{date}\r\n{body}")
+        };
         let expected =
-            [answer(1, "\r\na"), answer(1, "\r\n"), answer(2, "connection: close\r\n\r\ncd")];
+            [answer("", 1, "a"), answer("", 1, ""), answer("connection: close\r\n", 2, "cd")];
         assert_eq!(answers, expected.concat());
         assert_eq!(left, None, "the connection is done with");
     }

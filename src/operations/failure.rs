@@ -45,6 +45,7 @@ pub enum Failure {
     Exchange(ExchangeError),
     LoginNotWritten(Arc<StoreError>),
     VisitNotWritten(Arc<StoreError>),
+    LogoutNotWritten(Arc<StoreError>),
     /// No app was named and there is no default one, or the named one is unknown.
     NoApp(Option<AppId>),
     LoginData(DecryptError),
@@ -73,9 +74,10 @@ impl Failure {
     #[must_use]
     pub fn cause(&self) -> Option<Cow<'static, str>> {
         match self {
-            Self::Storage(error) | Self::LoginNotWritten(error) | Self::VisitNotWritten(error) => {
-                Some(with_causes(&**error).into())
-            }
+            Self::Storage(error)
+            | Self::LoginNotWritten(error)
+            | Self::VisitNotWritten(error)
+            | Self::LogoutNotWritten(error) => Some(with_causes(&**error).into()),
             Self::Exchange(error) => Some(error.to_string().into()),
             Self::LoginData(error) | Self::SessionData(error) => Some(error.to_string().into()),
             Self::TooManyRequests | Self::TooManyLogins => Some("see `limits.requests`".into()),
@@ -105,9 +107,11 @@ impl Failure {
     #[must_use]
     pub fn concern(&self) -> Concern {
         match self {
-            Self::Storage(_) | Self::LoginNotWritten(_) | Self::VisitNotWritten(_) | Self::Lost => {
-                Concern::Operator
-            }
+            Self::Storage(_)
+            | Self::LoginNotWritten(_)
+            | Self::VisitNotWritten(_)
+            | Self::LogoutNotWritten(_)
+            | Self::Lost => Concern::Operator,
             Self::Exchange(ExchangeError::Code(_)) => Concern::Caller,
             Self::Exchange(ExchangeError::Refused(error)) if error.is_misconfiguration() => {
                 Concern::Operator

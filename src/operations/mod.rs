@@ -7,6 +7,7 @@ pub mod failure;
 mod in_flight;
 pub mod limits;
 mod login;
+mod logout;
 pub mod outcome;
 
 use std::sync::Arc;
@@ -34,6 +35,9 @@ pub struct Operations {
 pub struct SessionSettings {
     /// How many sessions a user may have; 0 is no limit.
     pub per_user: u32,
+    /// How many sessions the devices of a user may have beside those, 0 being no limit; `None` where
+    /// there are none of their own: the PHP server knows one session a user.
+    pub per_user_of_devices: Option<u32>,
     /// Whether a visit is written before a check is answered.
     pub touch_sync: bool,
 }

@@ -98,10 +98,10 @@ impl State {
             user: user.clone(),
             row: 0,
         });
-        let profile = user.profile.clone();
+        let (union_id, profile) = (user.union_id.clone(), user.profile.clone());
         self.owners.insert(id.clone(), owner.clone());
         self.users.insert(owner, Entry { user, sessions });
-        SignedIn { id, is_new, profile, touched }
+        SignedIn { id, is_new, union_id, profile, touched }
     }
 }
 

@@ -47,7 +47,9 @@ fn write_answer(code: u32, message: &str, reason: &str, data: &str) -> String {
 #[must_use]
 pub fn answered(outcome: &Result<Success, CallError>) -> String {
     match outcome {
-        Ok(Success::Checked(known)) => [CHECKED_START, known.profile(), CHECKED_END].concat(),
+        Ok(Success::Checked(known)) => {
+            [CHECKED_START, &known.profile().concat(), CHECKED_END].concat()
+        }
         Ok(Success::LoggedIn(login)) => logged_in(login),
         Ok(Success::Decrypted(object)) => decrypted(object),
         Ok(Success::AppSet) => app_set(),
@@ -96,6 +98,9 @@ mod tests {
             id: "i".into(),
             skey: "s".into(),
             is_new: true,
+            appid: "wx1".into(),
+            open_id: "o".into(),
+            union_id: None,
             profile: r#"{"openId":"o"}"#.into(),
             duration: 7200,
         };

@@ -98,6 +98,9 @@ pub fn answer(failure: &Failure) -> Answer {
         Failure::VisitNotWritten(_) => {
             (1008, "UPDATE_LASTVISITTIME_ERR", "the visit could not be written".into())
         }
+        Failure::LogoutNotWritten(_) => {
+            (1006, "CHANGE_SESSION_ERR", "the session could not be ended".into())
+        }
         Failure::NoApp(Some(appid)) => {
             (1012, "NO_APPID", format!("there is no app `{appid}`").into())
         }

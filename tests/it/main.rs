@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test, and says where")]
 
 mod access;
+mod api;
 mod apps;
 mod at_rest;
 mod bad_config;

@@ -11,10 +11,13 @@ const ENTRY_OVERHEAD: usize = size_of::<Known>() + 2 * size_of::<usize>() + 80;
 /// A session in memory, with what it takes to check and answer a request.
 #[derive(Debug)]
 pub struct Known {
-    /// The id, the skey if the store has it plain, and the profile, one after the other.
+    /// The id, the skey if the store has it plain, the profile, the openid and the unionid, one
+    /// after the other.
     text: Box<str>,
     skey_at: u32,
     profile_at: u32,
+    open_id_at: u32,
+    union_id_at: u32,
     digest: SkeyDigest,
     pub(super) app: Arc<App>,
     /// Instants are kept in 32 bits, good until 2106: there may be millions of these.
@@ -39,13 +42,18 @@ impl Known {
             StoredSkey::Sha256(_) => "",
             StoredSkey::Plain(skey) => skey,
         };
-        let parts = [session.id.as_str(), plain, &session.user.profile];
+        let union_id = session.user.union_id.as_deref().unwrap_or_default();
+        let parts =
+            [session.id.as_str(), plain, &session.user.profile, session.open_id.as_str(), union_id];
         let skey_at = parts[0].len();
         let profile_at = skey_at + parts[1].len();
         Self {
             text: parts.concat().into(),
             skey_at: u32::try_from(skey_at).unwrap_or(u32::MAX),
             profile_at: u32::try_from(profile_at).unwrap_or(u32::MAX),
+            open_id_at: u32::try_from(profile_at + parts[2].len()).unwrap_or(u32::MAX),
+            union_id_at: u32::try_from(profile_at + parts[2].len() + parts[3].len())
+                .unwrap_or(u32::MAX),
             digest: session.skey.digest(),
             app,
             created: short(session.created),
@@ -62,7 +70,9 @@ impl Known {
         &self.text[..self.skey_at as usize]
     }
 
-    pub(super) fn skey(&self) -> StoredSkey {
+    /// The skey, as the store has it.
+    #[must_use]
+    pub fn skey(&self) -> StoredSkey {
         match &self.text[self.skey_at as usize..self.profile_at as usize] {
             "" => StoredSkey::Sha256(self.digest),
             plain => StoredSkey::Plain(plain.into()),
@@ -71,8 +81,20 @@ impl Known {
 
     /// `user_info` on the wire.
     #[must_use]
-    pub fn profile(&self) -> &str {
-        &self.text[self.profile_at as usize..]
+    pub fn profile(&self) -> [&str; 3] {
+        ["", &self.text[self.profile_at as usize..self.open_id_at as usize], ""]
+    }
+
+    /// The user's openid.
+    #[must_use]
+    pub fn open_id(&self) -> &str {
+        &self.text[self.open_id_at as usize..self.union_id_at as usize]
+    }
+
+    /// The user's unionid, where WeChat gave one.
+    #[must_use]
+    pub fn union_id(&self) -> Option<&str> {
+        Some(&self.text[self.union_id_at as usize..]).filter(|id| !id.is_empty())
     }
 
     /// The session's app.
@@ -85,6 +107,19 @@ impl Known {
     #[must_use]
     pub fn proves(&self, skey: &str) -> bool {
         self.digest.matches(skey)
+    }
+
+    /// When the user logged in, seconds since the epoch.
+    #[must_use]
+    pub fn created(&self) -> i64 {
+        self.created.into()
+    }
+
+    /// The first second at which the session is over if it is not used after `now`.
+    #[must_use]
+    pub fn expires(&self, now: i64) -> i64 {
+        let lifetime = self.app.lifetime;
+        lifetime.too_old_from(self.created.into()).min(lifetime.unused_from(now))
     }
 
     /// Tells whether the session is over at `now`.

@@ -113,6 +113,7 @@ async fn sign_in(
     Ok(SignedIn {
         id: renewed.map_or(&login.new_id, |renewed| &renewed.session.id).clone(),
         is_new: renewed.is_none(),
+        union_id: user.union_id,
         profile: user.profile,
         touched: stored.into_iter().map(|stored| stored.session.id).collect(),
     })

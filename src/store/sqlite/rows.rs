@@ -145,6 +145,7 @@ pub fn sign_in(connection: &Connection, keys: &Keys, login: &Login) -> rusqlite:
     Ok(SignedIn {
         id: id.clone(),
         is_new: renewed.is_none(),
+        union_id: user.union_id,
         profile: user.profile,
         touched: sessions,
     })
