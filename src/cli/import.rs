@@ -234,13 +234,19 @@ impl Progress {
         if self.shown {
             let _ = writeln!(stderr());
         }
-        let elapsed = self.started.elapsed();
-        eprintln!("{} sessions in {elapsed:.1?}, {}/s", self.done, rate(self.done, elapsed));
+        eprintln!("{}", sum(self.done, self.started.elapsed()));
     }
 }
 
 fn rate(done: u64, elapsed: Duration) -> u64 {
-    u64::try_from(u128::from(done) * 1000 / elapsed.as_millis().max(1)).unwrap_or(u64::MAX)
+    let rate = u128::from(done) * 1_000_000_000 / elapsed.as_nanos().max(1);
+    u64::try_from(rate).unwrap_or(u64::MAX)
+}
+
+/// What was done in all. Less than a second of work says nothing about its rate.
+fn sum(done: u64, elapsed: Duration) -> String {
+    let sum = format!("{done} sessions in {elapsed:.1?}");
+    if elapsed < Duration::from_secs(1) { sum } else { format!("{sum}, {}/s", rate(done, elapsed)) }
 }
 
 /// The line, which is never shorter than the one before. Rows that came since the count was taken
@@ -256,6 +262,13 @@ fn line(done: u64, total: u64, elapsed: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_is_told_where_there_is_one() {
+        let sum = |done, micros| sum(done, Duration::from_micros(micros));
+        assert_eq!(sum(4, 366), "4 sessions in 366.0µs");
+        assert_eq!(sum(999_999, 1_999_900), "999999 sessions in 2.0s, 500024/s");
+    }
 
     #[test]
     fn the_line_goes_from_nothing_to_all() {
