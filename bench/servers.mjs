@@ -20,6 +20,10 @@ export const SESSION_KEY = Buffer.alloc(16, 'k').toString('base64');
 
 const PROFILE_BYTES = 350;
 
+/** The profile of a user who showed none. */
+export const MINIMAL =
+  '{"openId":"OPENID","nickName":"","gender":0,"language":"","city":"","province":"","country":"","avatarUrl":""}';
+
 /** A profile as JSON, of 350 bytes with an openid of 28, or of what it takes to grow to them. */
 export function profile(openId) {
   const person = {

@@ -8,20 +8,23 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { SESSION_BYTES } from './client.mjs';
 import { memory } from './measure.mjs';
 import { run, start } from './processes.mjs';
-import { APP, configure, profile } from './servers.mjs';
+import { APP, MINIMAL, configure, profile } from './servers.mjs';
 
 const FILL_LIMIT_SECONDS = 900;
 const LINES_AT_ONCE = 10_000;
 
-/** Makes a SQLite store of `count` sessions, and a file of their ids and skeys, a line each. */
-export async function fillStore(binary, dir, count) {
+/**
+ * Makes a SQLite store of `count` sessions, and a file of their ids and skeys, a line each. The
+ * profiles are of 350 bytes (`shown`), or say nothing but the openid (`minimal`).
+ */
+export async function fillStore(binary, dir, count, profiles) {
   const prefix = mkdtempSync(join(dir, 'store-'));
   const database = join(prefix, 'mina-auth.db'), sessions = join(prefix, 'sessions'), rows = join(prefix, 'rows');
   const storage = `sqlite:${database}`;
   const config = configure(dir, { storage });
   await run(binary, ['migrate', '--config', config], { cwd: dir });
   writeSessions(sessions, rows, count);
-  const [before, after] = profile('OPENID').split('OPENID');
+  const [before, after] = (profiles === 'minimal' ? MINIMAL : profile('OPENID')).split('OPENID');
   await run('sqlite3', ['-bail', database], {
     seconds: FILL_LIMIT_SECONDS,
     input: `

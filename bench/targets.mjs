@@ -52,12 +52,18 @@ export const ROWS = [
     most: 600,
   },
   {
-    name: 'budget',
-    title: ({ budgetMiB }) => `memory of a full cache of ${budgetMiB} MiB`,
+    name: 'memory-minimal',
+    title: ({ minimal }) => `memory a session: ${count(minimal)} that showed no profile`,
+    unit: 'bytes',
+    most: 250,
+  },
+  ...[64, 256].map((mebibytes) => ({
+    name: `budget-${mebibytes}`,
+    title: () => `memory of a full cache of ${mebibytes} MiB`,
     unit: 'MiB',
     against: 'budget',
-    most: 1.1,
-  },
+    most: 1.05,
+  })),
   { name: 'idle', title: () => 'idle process, RSS', unit: 'MiB', most: 15 },
   {
     name: 'start',

@@ -127,8 +127,7 @@ pub async fn answer_in_lane(
     reply.header("content-type", "application/json; charset=utf-8");
     match &outcome {
         Ok(Success::Checked(known)) => {
-            let [start, own, end] = known.profile();
-            reply.end(at, &[CHECKED_START, start, own, end, CHECKED_END])
+            reply.end(at, &known.profile_between(CHECKED_START, CHECKED_END))
         }
         outcome => reply.end(at, &[&answered(outcome)]),
     }

@@ -29,15 +29,44 @@ pub fn with_identity(profile: String, open_id: &str, union_id: Option<&str>) -> 
     profile
 }
 
-/// The profile of a user who never showed one. `gender` is there because the C# SDK needs it.
+/// `$before`, what the minimal profile has after the openid, `$after`. `gender` is there because the
+/// C# SDK needs it.
+macro_rules! nothing_shown {
+    ($before:literal, $after:literal) => {
+        concat!(
+            $before,
+            r#","nickName":"","gender":0,"language":"","city":"","province":"","country":"","avatarUrl":"""#,
+            $after
+        )
+    };
+}
+
+/// The profile of a user who never showed one.
 #[must_use]
 pub fn minimal(open_id: &str) -> String {
     let mut profile = String::from(r#"{"openId":"#);
     json::push_string(&mut profile, open_id);
-    profile.push_str(
-        r#","nickName":"","gender":0,"language":"","city":"","province":"","country":"","avatarUrl":""}"#,
-    );
+    profile.push_str(nothing_shown!("", "}"));
     profile
+}
+
+/// What [`with_identity`] makes of it, in parts, for ids that JSON has as they are.
+#[must_use]
+pub fn minimal_parts<'a>(open_id: &'a str, union_id: Option<&'a str>) -> [&'a str; 5] {
+    let start = r#"{"openId":""#;
+    match union_id {
+        None => [start, open_id, nothing_shown!("\"", "}"), "", ""],
+        Some(union_id) => {
+            [start, open_id, nothing_shown!("\"", ",\"unionId\":\""), union_id, "\"}"]
+        }
+    }
+}
+
+/// Tells whether a text consists of these parts.
+#[must_use]
+pub fn consists_of(text: &str, parts: [&str; 5]) -> bool {
+    let rest = parts.iter().try_fold(text, |rest, part| rest.strip_prefix(part));
+    rest.is_some_and(str::is_empty)
 }
 
 #[cfg(test)]
@@ -50,5 +79,15 @@ mod tests {
         insta::assert_snapshot!(added, @r#"{"nickName":"a} ","openId":"o\"1","unionId":"u"} "#);
         assert_eq!(with_identity(added.clone(), "other", Some("other")), added);
         assert_eq!(with_identity("{ }".into(), "o", None), r#"{ "openId":"o"}"#);
+    }
+
+    #[test]
+    fn the_parts_of_the_minimal_profile_are_the_profile() {
+        for union_id in [None, Some("u-1")] {
+            let whole = with_identity(minimal("o-1"), "o-1", union_id);
+            assert!(consists_of(&whole, minimal_parts("o-1", union_id)), "{whole}");
+            assert!(!consists_of(&whole, minimal_parts("o-2", union_id)));
+        }
+        assert!(!consists_of(&minimal("o\"1"), minimal_parts("o\"1", None)));
     }
 }

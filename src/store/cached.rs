@@ -17,7 +17,7 @@ use indexmap::IndexSet;
 use tokio::sync::Notify;
 
 use self::known::short;
-use self::shard::{Entry, Fill, Shard};
+use self::shard::{Fill, Shard};
 use self::waiting::{Batch, Due, Sorted, Waiting};
 use super::import::Imported;
 use super::{Change, Changes, Expiry, Purged, Resealed, Selection, Store, StoreError};
@@ -240,7 +240,7 @@ impl Cached {
     pub async fn write_all_visits(&self) -> Result<(), StoreError> {
         for shard in &self.shards {
             let shard = lock(shard);
-            for Entry(known) in shard.entries.iter().filter(|e| e.0.has_unwritten_visit()) {
+            for known in shard.entries.iter().filter(|known| known.has_unwritten_visit()) {
                 lock(&self.visits).replace(Waiting(known.visit()));
             }
         }
@@ -308,8 +308,7 @@ impl Cached {
         for shard in &self.shards {
             let mut shard = lock(shard);
             shard.mark_fills(|_| true);
-            shard.bytes = 0;
-            for Entry(known) in std::mem::take(&mut shard.entries) {
+            for known in shard.clear() {
                 self.keep_visit(&known);
             }
         }
@@ -364,7 +363,7 @@ impl<'a> Slot<'a> {
         if shard.fills.get(&self.fill).is_some_and(|fill| !fill.marked) {
             shard.insert(Arc::clone(&known));
             let max_bytes = self.cached.settings.max_bytes;
-            while shard.bytes > (max_bytes - max_bytes / WAITING_SHARE) / SHARDS {
+            while shard.bytes() > (max_bytes - max_bytes / WAITING_SHARE) / SHARDS {
                 let Some(evicted) = shard.evict() else { break };
                 self.cached.keep_visit(&evicted);
             }

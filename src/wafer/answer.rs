@@ -47,9 +47,7 @@ fn write_answer(code: u32, message: &str, reason: &str, data: &str) -> String {
 #[must_use]
 pub fn answered(outcome: &Result<Success, CallError>) -> String {
     match outcome {
-        Ok(Success::Checked(known)) => {
-            [CHECKED_START, &known.profile().concat(), CHECKED_END].concat()
-        }
+        Ok(Success::Checked(known)) => known.profile_between(CHECKED_START, CHECKED_END).concat(),
         Ok(Success::LoggedIn(login)) => logged_in(login),
         Ok(Success::Decrypted(object)) => decrypted(object),
         Ok(Success::AppSet) => app_set(),

@@ -136,8 +136,7 @@ impl Answer {
             Self::Json(json) => use_it(&[json]),
             Self::Session(known) => {
                 let [head, tail] = session(known, at);
-                let [start, own, end] = known.profile();
-                use_it(&[&head, start, own, end, &tail])
+                use_it(&known.profile_between(&head, &tail))
             }
             Self::Problem(problem) => use_it(&[&problem.json()]),
             Self::LogInAgain(problem) => use_it(&[&wafer_error("ERR_INVALID_SESSION", problem)]),

@@ -249,7 +249,8 @@ impl Success {
     /// An identity that cannot stand in a header is none for forward auth. WeChat's can; what a
     /// database holds may be anything.
     fn for_headers(self, endpoint: Endpoint) -> Result<Self, Error> {
-        let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+        let is_plain =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
         match &self {
             Self::Checked(known) if endpoint == Endpoint::ForwardAuth => {
                 let ids = [known.open_id(), known.app().appid.as_str()];

@@ -3,21 +3,30 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use crate::session::{App, Expired, Session, SkeyDigest, StoredSkey, Visit};
+use crate::session::{App, Expired, Session, SkeyDigest, StoredSkey, Visit, profile};
 
-/// What an entry costs beside its text: the entry, two allocations, its share of the index.
-const ENTRY_OVERHEAD: usize = size_of::<Known>() + 2 * size_of::<usize>() + 80;
+/// What the allocator takes for this many bytes: glibc puts eight in front and rounds up to sixteen.
+pub(super) fn chunk(bytes: usize) -> usize {
+    (bytes + 8).next_multiple_of(16).max(32)
+}
 
 /// A session in memory, with what it takes to check and answer a request.
+///
+/// Its text is one allocation. A profile that says nothing but who the user is, as nearly all do
+/// since 2022, is not in it: [`profile::minimal_parts`] has it for all of them.
 #[derive(Debug)]
 pub struct Known {
-    /// The id, the skey if the store has it plain, the profile, the openid and the unionid, one
-    /// after the other.
+    /// The openid and the unionid, unless the profile has them; the id; the skey, if the store has
+    /// it plain; the profile, unless it is the minimal one.
     text: Box<str>,
+    id_at: u32,
     skey_at: u32,
     profile_at: u32,
     open_id_at: u32,
     union_id_at: u32,
+    /// WeChat's whole answers are shorter than these can tell.
+    open_id_len: u16,
+    union_id_len: u16,
     digest: SkeyDigest,
     pub(super) app: Arc<App>,
     /// Instants are kept in 32 bits, good until 2106: there may be millions of these.
@@ -42,18 +51,34 @@ impl Known {
             StoredSkey::Sha256(_) => "",
             StoredSkey::Plain(skey) => skey,
         };
-        let union_id = session.user.union_id.as_deref().unwrap_or_default();
-        let parts =
-            [session.id.as_str(), plain, &session.user.profile, session.open_id.as_str(), union_id];
-        let skey_at = parts[0].len();
-        let profile_at = skey_at + parts[1].len();
+        let open_id = session.open_id.as_str();
+        let union_id = session.user.union_id.as_deref();
+        let parts = profile::minimal_parts(open_id, union_id);
+        let is_minimal = profile::consists_of(&session.user.profile, parts);
+        let profile = if is_minimal { "" } else { session.user.profile.as_str() };
+        // Where the profile has an id, that is where it is kept.
+        let [open_id_there, union_id_there] =
+            [Some(open_id), union_id].map(|id| profile.find(id.unwrap_or_default()));
+        let mut text = String::new();
+        let mut push = |part: &str| {
+            text.push_str(part);
+            text.len()
+        };
+        let open_id_end = push(if open_id_there.is_some() { "" } else { open_id });
+        let id_at = push(if union_id_there.is_some() { "" } else { union_id.unwrap_or_default() });
+        let skey_at = push(session.id.as_str());
+        let profile_at = push(plain);
+        push(profile);
+        let at = |there: Option<usize>, here| there.map_or(here, |there| profile_at + there);
         Self {
-            text: parts.concat().into(),
-            skey_at: u32::try_from(skey_at).unwrap_or(u32::MAX),
-            profile_at: u32::try_from(profile_at).unwrap_or(u32::MAX),
-            open_id_at: u32::try_from(profile_at + parts[2].len()).unwrap_or(u32::MAX),
-            union_id_at: u32::try_from(profile_at + parts[2].len() + parts[3].len())
-                .unwrap_or(u32::MAX),
+            text: text.into(),
+            id_at: offset(id_at),
+            skey_at: offset(skey_at),
+            profile_at: offset(profile_at),
+            open_id_at: offset(at(open_id_there, 0)),
+            union_id_at: offset(at(union_id_there, open_id_end)),
+            open_id_len: length(open_id),
+            union_id_len: length(union_id.unwrap_or_default()),
             digest: session.skey.digest(),
             app,
             created: short(session.created),
@@ -67,7 +92,7 @@ impl Known {
     }
 
     pub(super) fn id(&self) -> &str {
-        &self.text[..self.skey_at as usize]
+        &self.text[self.id_at as usize..self.skey_at as usize]
     }
 
     /// The skey, as the store has it.
@@ -79,22 +104,27 @@ impl Known {
         }
     }
 
-    /// `user_info` on the wire.
+    /// `user_info` on the wire, in parts, between what goes before and after it.
     #[must_use]
-    pub fn profile(&self) -> [&str; 3] {
-        ["", &self.text[self.profile_at as usize..self.open_id_at as usize], ""]
+    pub fn profile_between<'a>(&'a self, before: &'a str, after: &'a str) -> [&'a str; 7] {
+        let [first, second, third, fourth, fifth] = match &self.text[self.profile_at as usize..] {
+            "" => profile::minimal_parts(self.open_id(), self.union_id()),
+            whole => [whole, "", "", "", ""],
+        };
+        [before, first, second, third, fourth, fifth, after]
     }
 
-    /// The user's openid.
+    /// The user's openid; empty when it is longer than any of WeChat's can be.
     #[must_use]
     pub fn open_id(&self) -> &str {
-        &self.text[self.open_id_at as usize..self.union_id_at as usize]
+        &self.text[self.open_id_at as usize..][..self.open_id_len.into()]
     }
 
     /// The user's unionid, where WeChat gave one.
     #[must_use]
     pub fn union_id(&self) -> Option<&str> {
-        Some(&self.text[self.union_id_at as usize..]).filter(|id| !id.is_empty())
+        let id = &self.text[self.union_id_at as usize..][..self.union_id_len.into()];
+        Some(id).filter(|id| !id.is_empty())
     }
 
     /// The session's app.
@@ -129,8 +159,9 @@ impl Known {
         self.app.lifetime.expired(self.created.into(), last_visit.into(), now)
     }
 
+    /// What it takes of memory, its two counts included.
     pub(super) fn bytes(&self) -> usize {
-        self.text.len() + ENTRY_OVERHEAD
+        chunk(size_of::<Self>() + 2 * size_of::<usize>()) + chunk(self.text.len())
     }
 
     /// The last visit as something to write.
@@ -167,6 +198,16 @@ impl Apps {
     pub fn iter(&self) -> impl Iterator<Item = &Arc<App>> {
         self.0.iter()
     }
+}
+
+/// A place in a text, which is far shorter than this can tell.
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+/// The length of an id; of one that is too long to be WeChat's there is nothing.
+fn length(id: &str) -> u16 {
+    u16::try_from(id.len()).unwrap_or_default()
 }
 
 /// Seconds since the epoch in 32 bits.

@@ -1,48 +1,25 @@
 //! A part of the memory, behind a lock of its own.
 
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use indexmap::{Equivalent, IndexSet};
+use hashbrown::HashTable;
 
 use super::known::Known;
 
 /// How many entries an eviction looks at before it takes one that was visited.
 const LOOKS: usize = 8;
 
-/// An entry of a shard, found by its id.
-#[derive(Debug)]
-pub(super) struct Entry(pub(super) Arc<Known>);
-
-impl Hash for Entry {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        ById(self.0.id()).hash(state);
-    }
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.id() == other.0.id()
-    }
-}
-
-impl Eq for Entry {}
-
-#[derive(Hash)]
-struct ById<'a>(&'a str);
-
-impl Equivalent<Entry> for ById<'_> {
-    fn equivalent(&self, entry: &Entry) -> bool {
-        self.0 == entry.0.id()
-    }
-}
-
+/// The entries stand in a row, for the clock to go round, and a table has their places.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
-    pub(super) entries: IndexSet<Entry>,
-    pub(super) bytes: usize,
+    pub(super) entries: Vec<Arc<Known>>,
+    places: HashTable<u32>,
+    hasher: RandomState,
+    /// What the entries take, without the row and the table.
+    entry_bytes: usize,
     /// Reads in flight that may fill the cache, by a number of their own.
     pub(super) fills: HashMap<u64, Fill>,
     pub(super) last_fill: u64,
@@ -58,19 +35,31 @@ pub(super) struct Fill {
 
 impl Shard {
     pub(super) fn get(&self, id: &str) -> Option<&Arc<Known>> {
-        self.entries.get(&ById(id)).map(|entry| &entry.0)
+        let place = self.places.find(self.hasher.hash_one(id), |place| self.id_at(*place) == id)?;
+        self.entries.get(*place as usize)
+    }
+
+    /// What all of it takes of memory.
+    pub(super) fn bytes(&self) -> usize {
+        let row = self.entries.capacity() * size_of::<Arc<Known>>();
+        self.entry_bytes + row + self.places.allocation_size()
     }
 
     pub(super) fn remove(&mut self, id: &str) -> Option<Arc<Known>> {
-        let Entry(known) = self.entries.swap_take(&ById(id))?;
-        self.bytes -= known.bytes();
-        Some(known)
+        let hash = self.hasher.hash_one(id);
+        let place = *self.places.find(hash, |place| self.id_at(*place) == id)?;
+        Some(self.remove_at(place as usize))
     }
 
     pub(super) fn insert(&mut self, known: Arc<Known>) {
-        self.bytes += known.bytes();
+        self.entry_bytes += known.bytes();
         known.kept.store(true, Ordering::SeqCst);
-        self.entries.insert(Entry(known));
+        let Self { entries, places, hasher, .. } = self;
+        let place = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+        let hash = hasher.hash_one(known.id());
+        entries.push(known);
+        let hash_of = |place: &u32| hasher.hash_one(entries[*place as usize].id());
+        places.insert_unique(hash, place, hash_of);
     }
 
     /// Removes an entry: the next one that was not visited since the hand last passed it.
@@ -78,19 +67,50 @@ impl Shard {
         let len = self.entries.len();
         for _ in 0..LOOKS.min(len) {
             self.hand = (self.hand + 1) % len;
-            if !self.entries[self.hand].0.visited.swap(false, Ordering::Relaxed) {
+            if !self.entries[self.hand].visited.swap(false, Ordering::Relaxed) {
                 break;
             }
         }
-        // The newest entry takes its place, where the hand comes last.
-        let Entry(known) = self.entries.swap_remove_index(self.hand)?;
-        self.bytes -= known.bytes();
-        Some(known)
+        (self.hand < len).then(|| self.remove_at(self.hand))
+    }
+
+    /// Removes all entries.
+    pub(super) fn clear(&mut self) -> Vec<Arc<Known>> {
+        self.entry_bytes = 0;
+        self.places = HashTable::new();
+        std::mem::take(&mut self.entries)
     }
 
     pub(super) fn mark_fills(&mut self, of: impl Fn(&str) -> bool) {
         for fill in self.fills.values_mut() {
             fill.marked |= of(&fill.id);
+        }
+    }
+
+    fn id_at(&self, place: u32) -> &str {
+        self.entries[place as usize].id()
+    }
+
+    /// Removes the entry at a place, which the newest takes: there the hand comes last.
+    fn remove_at(&mut self, place: usize) -> Arc<Known> {
+        let last = self.entries.len() - 1;
+        self.forget_place(place);
+        if place != last {
+            self.forget_place(last);
+            let hash = self.hasher.hash_one(self.entries[last].id());
+            let Self { entries, places, hasher, .. } = self;
+            let hash_of = |place: &u32| hasher.hash_one(entries[*place as usize].id());
+            places.insert_unique(hash, u32::try_from(place).unwrap_or(u32::MAX), hash_of);
+        }
+        let known = self.entries.swap_remove(place);
+        self.entry_bytes -= known.bytes();
+        known
+    }
+
+    fn forget_place(&mut self, place: usize) {
+        let hash = self.hasher.hash_one(self.entries[place].id());
+        if let Ok(entry) = self.places.find_entry(hash, |other| *other as usize == place) {
+            entry.remove();
         }
     }
 }

@@ -46,7 +46,7 @@ async fn under_pressure_memory_is_kept_small_and_no_session_or_visit_is_lost() {
         let known = cached.load(id.as_str()).await.expect("it is read").expect("it is there");
         cached.visited(&known, 7);
     }
-    let bytes: usize = cached.shards.iter().map(|shard| lock(shard).bytes).sum();
+    let bytes: usize = cached.shards.iter().map(|shard| lock(shard).bytes()).sum();
     let for_visits = settings.max_bytes / WAITING_SHARE;
     assert!(bytes <= settings.max_bytes - for_visits, "{bytes} bytes");
     cached.write_all_visits().await.expect("visits are written");
@@ -116,5 +116,47 @@ async fn under_pressure_a_session_in_use_stays_in_memory() {
         cached.visited(&known, 7);
         let known = cached.known(used.as_str(), 7).expect("it is in memory");
         cached.visited(&known, 7);
+    }
+}
+
+/// A session with this profile, as memory keeps it.
+fn known(open_id: &str, union_id: Option<&str>, profile: Option<&str>) -> Known {
+    let login = Login {
+        open_id: open_id.into(),
+        union_id: union_id.map(Into::into),
+        profile: profile.map(Into::into),
+        ..login(1)
+    };
+    let session = Session {
+        id: login.new_id.clone(),
+        skey: login.skey.stored(),
+        appid: login.appid.clone(),
+        open_id: login.open_id.clone(),
+        created: 0,
+        last_visit: 0,
+        user: login.user(None),
+        row: 0,
+    };
+    let known = Known::new(&session, Arc::new(app()));
+    let whole = known.profile_between("<", ">").concat();
+    assert_eq!(whole, format!("<{}>", session.user.profile));
+    assert_eq!((known.open_id(), known.union_id()), (open_id, union_id));
+    assert_eq!((known.id(), known.skey()), (session.id.as_str(), session.skey));
+    known
+}
+
+#[test]
+fn a_minimal_profile_costs_no_more_than_its_ids() {
+    let shown = r#"{"openId":"o1","nickName":"u1 和 o1"}"#;
+    let bytes = |union_id, profile| known("o1", union_id, profile).bytes();
+    assert_eq!(bytes(None, None), bytes(None, Some("{}")) - 16);
+    assert!(bytes(Some("u1"), None) < bytes(None, Some(shown)));
+    // Whatever an id is made of, it comes back, and so does the profile.
+    for open_id in ["", "o\"1", "o\n", "\u{7528}\u{6237}", "nickName", &"o".repeat(300)] {
+        for union_id in [None, Some("u1"), Some("o"), Some("\"")] {
+            for profile in [None, Some("{}"), Some(shown)] {
+                known(open_id, union_id, profile);
+            }
+        }
     }
 }
