@@ -85,7 +85,7 @@ pub fn answer(failure: &Failure) -> Answer {
             ExchangeError::Unreachable(_) => {
                 (1005, "WEIXIN_NET_ERR", "WeChat cannot be reached".into())
             }
-            ExchangeError::Status(_) | ExchangeError::LeftAlone => {
+            ExchangeError::Status(_) | ExchangeError::Page(_) | ExchangeError::LeftAlone => {
                 (1005, "WEIXIN_NET_ERR", error.to_string().into())
             }
             ExchangeError::Malformed(_) => (1007, "WEIXIN_RETURN_ERR", error.to_string().into()),

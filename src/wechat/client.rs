@@ -31,6 +31,10 @@ const BUSY_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_m
 const USUAL_ANSWER: usize = 2 * 1024;
 const MAX_ANSWER: usize = 64 * 1024;
 
+/// What is said of a web page that came as an answer: WeChat's API has none.
+const PAGE: &str = "is a web page, with HTTP status 200: something on the way answered in its place (a proxy, a \
+                    portal, a wrong `wechat.base_url`)";
+
 /// How to reach WeChat.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -70,6 +74,11 @@ pub enum ExchangeError {
     LeftAlone,
     #[error("WeChat answered with HTTP status {0}")]
     Status(u16),
+    /// The same, and what came is a web page: WeChat's API has none.
+    #[error(
+        "WeChat answered with HTTP status {0} and a web page: something on the way answered in its          place (a proxy, a portal, a wrong `wechat.base_url`)"
+    )]
+    Page(u16),
     #[error("WeChat's answer {0}")]
     Malformed(&'static str),
     /// The code is unknown, expired or used: errcode 40029 or 40163.
@@ -91,7 +100,7 @@ pub struct WeChatError {
 impl ExchangeError {
     /// Tells whether WeChat, or the way to it, is down.
     fn is_outage(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::Status(500..))
+        matches!(self, Self::Unreachable(_) | Self::Status(500..) | Self::Page(500..))
     }
 }
 
@@ -214,7 +223,14 @@ impl Client {
         match timeout_at(latest, attempt).await {
             Ok(Ok((200, Some(body)))) => Ok(body),
             Ok(Ok((200, None))) => Err(Attempt::Failed(ExchangeError::Malformed("is too long"))),
-            Ok(Ok((status, _))) => Err(Attempt::Failed(ExchangeError::Status(status))),
+            Ok(Ok((status, body))) => {
+                let is_page = body.is_some_and(|body| is_page(&body));
+                Err(Attempt::Failed(if is_page {
+                    ExchangeError::Page(status)
+                } else {
+                    ExchangeError::Status(status)
+                }))
+            }
             Ok(Err(error)) => {
                 let unsent = error.is_connect();
                 let reason = format!("{host}: {}", with_causes(&error.without_url()));
@@ -253,8 +269,47 @@ async fn read_body(response: &mut Response) -> reqwest::Result<Option<Zeroizing<
     Ok(Some(body))
 }
 
+/// What some proxies put in front of a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+fn without_mark(answer: &[u8]) -> &[u8] {
+    answer.strip_prefix(BYTE_ORDER_MARK).unwrap_or(answer)
+}
+
+/// Tells whether an answer is a web page, such as those of portals and proxies.
+fn is_page(answer: &[u8]) -> bool {
+    without_mark(answer).trim_ascii_start().starts_with(b"<")
+}
+
+/// A text that is to be UTF-8 and is not: what can be read of it. In GBK a backslash may be half
+/// of a character.
+fn readable(answer: &[u8]) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(3 * answer.len()));
+    let mut after_invalid = false;
+    for chunk in answer.utf8_chunks() {
+        let valid = chunk.valid();
+        text.push_str(valid.strip_prefix('\\').filter(|_| after_invalid).unwrap_or(valid));
+        after_invalid = !chunk.invalid().is_empty();
+        if after_invalid {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    text
+}
+
 /// Reads WeChat's answer by names: it has had more fields and fewer over the years.
+///
+/// No part of it is repeated but an errcode and its errmsg: there may be a session_key in it.
 fn read_identity(answer: &[u8], app: &App, code: &str) -> Result<Identity, ExchangeError> {
+    let answer = without_mark(answer);
+    if is_page(answer) {
+        return Err(ExchangeError::Malformed(PAGE));
+    }
+    if std::str::from_utf8(answer).is_err() {
+        // An errmsg may be in any charset; the errcode beside it can be read all the same.
+        let read = read_identity(readable(answer).as_bytes(), app, code);
+        return read.and(Err(ExchangeError::Malformed("is not UTF-8")));
+    }
     let answer = Value::parse(answer).map_err(|_| ExchangeError::Malformed("is not JSON"))?;
     let scalar = |name| answer.get(name).and_then(Value::as_scalar);
     let errcode = scalar("errcode").map_or(Ok(0), |errcode| errcode.parse::<i64>());
@@ -285,4 +340,44 @@ fn read_identity(answer: &[u8], app: &App, code: &str) -> Result<Identity, Excha
         union_id: text("unionid").map(Into::into),
         expires_in: scalar("expires_in").and_then(|seconds| seconds.parse().ok()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(answer: &[u8]) -> Result<Identity, ExchangeError> {
+        let app = App {
+            appid: "wx1".into(),
+            secret: "secret".into(),
+            lifetime: crate::session::Lifetime::default(),
+            is_default: true,
+        };
+        read_identity(answer, &app, "code")
+    }
+
+    #[test]
+    fn an_answer_may_have_a_byte_order_mark() {
+        let answer = "\u{feff}{\"openid\":\"o\",\"session_key\":\"k\"}";
+        assert_eq!(read(answer.as_bytes()).unwrap().open_id.as_str(), "o");
+    }
+
+    #[test]
+    fn an_errcode_is_read_whatever_charset_its_errmsg_has() {
+        // GBK; the second byte of the last character is a backslash.
+        let refused = b"{\"errcode\":40125,\"errmsg\":\"\xce\xde\xd0\xa7\x81\\\"}";
+        let Err(ExchangeError::Refused(error)) = read(refused) else { panic!("it was not read") };
+        assert_eq!(error.errcode, 40125);
+        // An identity is never guessed.
+        let identity = b"{\"openid\":\"o\xff\",\"session_key\":\"k\"}";
+        assert_eq!(read(identity).unwrap_err(), ExchangeError::Malformed("is not UTF-8"));
+    }
+
+    #[test]
+    fn a_web_page_is_told_from_an_answer() {
+        for page in ["<html>", "\u{feff}\r\n <!DOCTYPE html><script>{}"] {
+            let error = read(page.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains("is a web page, with HTTP status 200"), "{error}");
+        }
+    }
 }

@@ -4,12 +4,15 @@
 //! MAC and the client supplies the iv, so decrypted text proves nothing by itself: the caller
 //! compares what it says with what WeChat said.
 
+use std::borrow::Cow;
+
 use aes::Aes128;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use cbc::cipher::block_padding::Pkcs7;
 use cbc::cipher::{BlockModeDecrypt as _, BlockModeEncrypt as _, KeyIvInit as _};
+use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
 use crate::json::Value;
@@ -25,6 +28,10 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 /// Why data could not be decrypted. For the log only: told to a client, it is a padding oracle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecryptError {
+    #[error(
+        "the mini program sent no data: `undefined`, `null` or `[object Object]` is in its place"
+    )]
+    NotSent,
     #[error("the session_key is not 16 bytes in base64")]
     SessionKey,
     #[error("the iv is not 16 bytes in base64")]
@@ -60,14 +67,17 @@ impl OpenData {
         iv: Option<&str>,
         appid: &str,
     ) -> Result<Self, DecryptError> {
+        if [Some(encrypted), iv].into_iter().flatten().any(is_placeholder) {
+            return Err(DecryptError::NotSent);
+        }
         let key = Zeroizing::new(decode_base64(session_key));
         let key: &[u8; 16] = key.as_slice().try_into().map_err(|_| DecryptError::SessionKey)?;
-        let iv = iv.filter(|iv| *iv != "old").map(decode_base64);
+        let iv = iv.filter(|iv| *iv != "old").map(decode_sent);
         let iv: &[u8; 16] = match &iv {
             None => key,
             Some(iv) => iv.as_slice().try_into().map_err(|_| DecryptError::Iv)?,
         };
-        let mut data = decode_base64(encrypted);
+        let mut data = decode_sent(encrypted);
         let length = cbc::Decryptor::<Aes128>::new(key.into(), iv.into())
             .decrypt_padded::<Pkcs7>(&mut data)
             .map_err(|_| DecryptError::Cipher)?
@@ -114,6 +124,29 @@ pub fn encrypt(key: [u8; 16], iv: [u8; 16], plaintext: &[u8]) -> String {
     let sealed = cbc::Encryptor::<Aes128>::new(&key.into(), &iv.into())
         .encrypt_padded_vec::<Pkcs7>(plaintext);
     base64::prelude::BASE64_STANDARD.encode(sealed)
+}
+
+/// Tells whether a text is what JavaScript makes of a value that is not there, or is no text.
+fn is_placeholder(text: &str) -> bool {
+    matches!(text.trim(), "undefined" | "null" | "[object Object]")
+}
+
+/// How many times a mini program may have encoded what it sends.
+const ENCODED_AT_MOST: usize = 2;
+
+/// Decodes the base64 of a phone, in whichever of its alphabets, as it is or percent-encoded: none
+/// of these means anything else in another.
+fn decode_sent(text: &str) -> Vec<u8> {
+    let mut text = Cow::Borrowed(text);
+    for _ in 0..ENCODED_AT_MOST {
+        if text.contains('%') {
+            text = percent_decode_str(&text).decode_utf8_lossy().into_owned().into();
+        }
+    }
+    if text.contains(['-', '_']) {
+        text = text.replace('-', "+").replace('_', "/").into();
+    }
+    decode_base64(&text)
 }
 
 /// Decodes base64 as PHP does: padding and foreign characters do not count, and a space stands
@@ -167,6 +200,29 @@ mod tests {
         let spaced = broken.replace('+', " ").replace('=', "");
         let data = OpenData::decrypt(KEY.trim_end_matches('='), &spaced, Some(IV), APP).unwrap();
         assert_eq!(data.into_text().len(), 393);
+    }
+
+    #[test]
+    fn what_was_encoded_on_the_way_is_read() {
+        let encode = |text: &str| text.replace('+', "%2B").replace('/', "%2f").replace('=', "%3D");
+        let twice =
+            |text: &str| text.replace('+', "%252b").replace('/', "%252F").replace('=', "%253D");
+        let url_safe = |text: &str| text.replace('+', "-").replace('/', "_").replace('=', "");
+        for encode in [encode as fn(&str) -> String, twice, url_safe] {
+            let (data, iv) = (encode(OFFICIAL.trim()), encode(IV));
+            let data = OpenData::decrypt(KEY, &data, Some(&iv), APP).unwrap();
+            assert_eq!(data.into_text().len(), 393);
+        }
+    }
+
+    #[test]
+    fn a_word_in_the_place_of_data_is_none() {
+        for word in ["undefined", "null", "[object Object]"] {
+            for (data, iv) in [(word, IV), (OFFICIAL, word)] {
+                let opened = OpenData::decrypt(KEY, data, Some(iv), APP);
+                assert_eq!(opened, Err(DecryptError::NotSent), "{word}");
+            }
+        }
     }
 
     #[test]

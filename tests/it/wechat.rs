@@ -77,7 +77,10 @@ fn assert_refused(server: &Server, errcode: i64, code: i64, constant: &str) {
 #[test]
 fn an_answer_of_no_use_is_named() {
     let wechat = WeChat::start(|question| match question.code() {
-        "status" => Reply::text(502, "<html>"),
+        "status" => Reply::text(502, "bad gateway"),
+        "portal" => Reply::text(511, "<!DOCTYPE html>"),
+        "page" => Reply::text(200, "\u{feff} <html>"),
+        "mark" => Reply::text(200, "\u{feff}{\"openid\":\"o\",\"session_key\":\"a2V5\"}"),
         "long" => Reply::text(200, " ".repeat(1 << 20)),
         "hang up" => Reply::hang_up(),
         _ => Reply::text(200, r#"{"errcode":"many"}"#),
@@ -85,6 +88,14 @@ fn an_answer_of_no_use_is_named() {
     let server = Setup::new(wechat.address).serve();
     let line = |code| server.log_in(code).line();
     assert_eq!(line("status"), "1005 WEIXIN_NET_ERR: WeChat answered with HTTP status 502");
+    let portal = line("portal");
+    assert!(portal.contains("WeChat answered with HTTP status 511 and a web page"), "{portal}");
+    let page = line("page");
+    assert!(
+        page.starts_with("1007 ") && page.contains("a web page, with HTTP status 200"),
+        "{page}"
+    );
+    assert_eq!(line("mark"), "0 NEW_SESSION_SUCCESS");
     assert_eq!(line("long"), "1007 WEIXIN_RETURN_ERR: WeChat's answer is too long");
     assert_eq!(line("hang up"), "1005 WEIXIN_NET_ERR: WeChat cannot be reached");
     assert_eq!(

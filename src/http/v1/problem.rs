@@ -222,8 +222,9 @@ fn of_exchange(error: &ExchangeError) -> (StatusCode, Option<u32>) {
             (StatusCode::TOO_MANY_REQUESTS, Some(LATER))
         }
         ExchangeError::Refused(_) | ExchangeError::Malformed(_) => (StatusCode::BAD_GATEWAY, None),
-        ExchangeError::Unreachable(_) | ExchangeError::Status(_) | ExchangeError::LeftAlone => {
-            (StatusCode::SERVICE_UNAVAILABLE, Some(LATER))
-        }
+        ExchangeError::Unreachable(_)
+        | ExchangeError::Status(_)
+        | ExchangeError::Page(_)
+        | ExchangeError::LeftAlone => (StatusCode::SERVICE_UNAVAILABLE, Some(LATER)),
     }
 }
