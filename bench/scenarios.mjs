@@ -25,8 +25,8 @@ export const SCENARIOS = [
   { rows: ['logins-mariadb'], measure: loginsOnMariadb },
   { rows: ['memory', 'cpu-random'], measure: cachedSessions },
   { rows: ['memory-minimal'], measure: minimalSessions },
-  { rows: ['budget-64'], measure: budget('budget-64', 64) },
-  { rows: ['budget-256'], measure: budget('budget-256', 256) },
+  { rows: ['budget-64'], measure: (bench) => budget(bench, 'budget-64', 64) },
+  { rows: ['budget-256'], measure: (bench) => budget(bench, 'budget-256', 256) },
   { rows: ['start', 'stored'], measure: storedSessions },
 ];
 
@@ -142,7 +142,7 @@ async function minimalSessions(bench) {
 }
 
 /** Fills a cache of so many MiB. */
-const budget = (row, mebibytes) => async (bench) => {
+async function budget(bench, row, mebibytes) {
   const store = await bench.store(bench.sizes.stored);
   return withServers(async (use) => {
     const server = await use(mina(bench, { storage: store.storage, cacheBytes: mebibytes * MiB }));
@@ -153,7 +153,7 @@ const budget = (row, mebibytes) => async (bench) => {
     const used = memory(server.pid, 'VmHWM') - before;
     return { [row]: { ours: [used / MiB], theirs: [mebibytes] } };
   });
-};
+}
 
 async function storedSessions(bench) {
   const store = await bench.store(bench.sizes.stored);

@@ -68,6 +68,7 @@ pub struct Storage {
     pub shared_with_php: bool,
     pub max_connections: usize,
     pub timeout: Span,
+    pub network_file_system: bool,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -280,7 +281,11 @@ impl Config {
         let url = match &storage.url {
             StorageUrl::Memory => return Ok(store::Settings::Memory),
             StorageUrl::Sqlite(path) => {
-                let settings = sqlite::Settings { path: path.clone(), keys: self.secrets.keys()? };
+                let settings = sqlite::Settings {
+                    path: path.clone(),
+                    keys: self.secrets.keys()?,
+                    on_network: storage.network_file_system,
+                };
                 return Ok(store::Settings::Sqlite(settings));
             }
             StorageUrl::Mysql(url) => url.clone(),

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Subcommand;
-use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use super::block_on;
@@ -54,11 +53,23 @@ pub struct Add {
 }
 
 pub fn run(command: Command, config: &Config) -> Result<()> {
-    let opener = if matches!(command, Command::Add(_)) { Opener::Creating } else { Opener::Using };
+    // What may be wrong with the arguments is known before anything is made.
+    let secret = match &command {
+        Command::Add(add) => Some(add.secret()?),
+        _ => None,
+    };
+    // An app that gets no secret has one, in a database that is there.
+    let makes = secret.as_ref().is_some_and(|secret| !secret.is_empty());
+    let opener = if makes { Opener::Creating } else { Opener::Using };
     block_on(async {
-        let store = store::open(&config.store()?, opener).await?;
+        let store = store::open(&config.store()?, opener).await;
+        // Without the database no app is known, and a new one wants its secret.
+        let is_empty = secret.as_ref().is_some_and(|secret| secret.is_empty());
+        let store = if is_empty { store.context(NO_SECRET)? } else { store? };
         match command {
-            Command::Add(add) => add.run(&*store, config).await,
+            Command::Add(add) => {
+                add.run(secret.as_deref().map_or("", String::as_str), &*store, config).await
+            }
             Command::List { json } => print(&store.apps().await?, json),
             Command::Show { appid, json } => {
                 let app = find(&*store, &appid).await?;
@@ -75,16 +86,21 @@ pub fn run(command: Command, config: &Config) -> Result<()> {
 }
 
 impl Add {
-    async fn run(self, store: &dyn Store, config: &Config) -> Result<()> {
+    async fn run(self, secret: &str, store: &dyn Store, config: &Config) -> Result<()> {
         let appid = AppId::from(self.appid.trim());
-        ensure!(!appid.as_str().is_empty(), "the appid is empty");
         if !AppId::is_like(appid.as_str()) {
             eprintln!("warning: `{appid}` is not `wx` and 16 hex digits, as WeChat's appids are");
         }
         let known = find(store, appid.as_str()).await?;
         let lifetime = known.as_ref().map_or(Lifetime::default(), |app| app.lifetime);
         let app = App {
-            secret: self.secret(known.as_ref())?,
+            secret: match &known {
+                Some(app) if secret.is_empty() => app.secret.clone(),
+                _ => {
+                    ensure!(!secret.is_empty(), NO_SECRET);
+                    secret.into()
+                }
+            },
             lifetime: Lifetime {
                 login_days: self.login_duration.unwrap_or(lifetime.login_days),
                 idle_seconds: self.session_duration.unwrap_or(lifetime.idle_seconds),
@@ -102,31 +118,27 @@ impl Add {
         Ok(())
     }
 
-    /// The secret as given; an app that is known keeps its own when none is.
-    fn secret(&self, known: Option<&App>) -> Result<SecretString> {
+    /// The secret as given, without space around it.
+    fn secret(&self) -> Result<Zeroizing<String>> {
+        ensure!(!self.appid.trim().is_empty(), "the appid is empty");
         let text = if let Some(file) = &self.secret_file {
             std::fs::read_to_string(file)
                 .with_context(|| format!("`--secret-file`: cannot read `{}`", file.display()))?
         } else {
             if stdin().is_terminal() {
-                let or_keep =
-                    if known.is_some() { " (Ctrl-D alone keeps the old one)" } else { "" };
-                eprintln!("paste the AppSecret, then press Enter and Ctrl-D{or_keep}:");
+                eprintln!(
+                    "paste the AppSecret, then press Enter and Ctrl-D (Ctrl-D alone keeps the old \
+                     one of an app that is known):"
+                );
             }
             std::io::read_to_string(stdin()).context("cannot read the secret")?
         };
-        let text = Zeroizing::new(text);
-        let secret = text.trim();
-        match known {
-            Some(app) if secret.is_empty() => return Ok(app.secret.clone()),
-            _ => ensure!(
-                !secret.is_empty(),
-                "the secret is empty; give it on standard input or with `--secret-file`"
-            ),
-        }
-        Ok(secret.into())
+        Ok(Zeroizing::new(Zeroizing::new(text).trim().to_owned()))
     }
 }
+
+/// What is said where a secret is wanted.
+const NO_SECRET: &str = "the secret is empty; give it on standard input or with `--secret-file`";
 
 async fn find(store: &dyn Store, appid: &str) -> Result<Option<App>> {
     let apps = store.apps().await?;

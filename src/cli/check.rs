@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::block_on;
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::net::tls::Tls;
 use crate::random;
 use crate::serve;
@@ -14,7 +14,7 @@ use crate::store::{self, Opener, Settings, StorageUrl};
 use crate::wechat::client::{Client, ExchangeError, WeChatError};
 
 /// Goes through all that a server needs and says of each part how it is.
-pub fn run(config: Result<Config, ConfigError>) -> Result<ExitCode> {
+pub fn run(config: Result<Config>) -> Result<ExitCode> {
     let config = config?;
     say!("ok    the configuration is valid")?;
     for files in [config.server_tls()?, config.admin_tls()?].into_iter().flatten() {

@@ -9,6 +9,7 @@ use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, setrlimit, umask};
 
 use crate::config::Config;
+use crate::store::StorageUrl;
 use crate::telemetry;
 
 /// Writes a line of output.
@@ -96,6 +97,13 @@ fn run(cli: Cli) -> Result<ExitCode> {
     let named = || std::env::var_os("MINA_AUTH_CONFIG").filter(|name| !name.is_empty());
     let file = cli.config.or_else(|| named().map(Into::into));
     let load = || Config::load(file.as_deref());
+    let load_for_store = || {
+        let config = load()?;
+        if file.is_none() {
+            ensure_chosen(&config)?;
+        }
+        Ok::<_, anyhow::Error>(config)
+    };
     if !matches!(cli.command, Command::Serve | Command::Dev(_) | Command::Simulate(_)) {
         telemetry::start_warnings();
     }
@@ -103,12 +111,12 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Serve => serve::run(&load()?)?,
         Command::Dev(args) => dev::run(&args)?,
         Command::Simulate(args) => simulate::run(args)?,
-        Command::App(command) => app::run(command, &load()?)?,
-        Command::Session(command) => session::run(command, &load()?)?,
-        Command::Migrate(args) => migrate::run(&args, &load()?)?,
+        Command::App(command) => app::run(command, &load_for_store()?)?,
+        Command::Session(command) => session::run(command, &load_for_store()?)?,
+        Command::Migrate(args) => migrate::run(&args, &load_for_store()?)?,
         Command::Import(args) => import::run(&args, &load()?)?,
-        Command::Secrets(command) => secrets::run(&command, load)?,
-        Command::Check => return check::run(load()),
+        Command::Secrets(command) => secrets::run(&command, load_for_store)?,
+        Command::Check => return check::run(load_for_store()),
         Command::Config(command) => config::run(&command, load)?,
         Command::Completions { shell } => {
             use clap::CommandFactory as _;
@@ -121,6 +129,20 @@ fn run(cli: Cli) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses to make a database that nobody has chosen: where there is no configuration, one that is
+/// not there yet is most likely the wrong one.
+fn ensure_chosen(config: &Config) -> Result<()> {
+    let StorageUrl::Sqlite(path) = &config.storage.url else { return Ok(()) };
+    let is_chosen = std::env::var_os("MINA_AUTH__STORAGE__URL").is_some();
+    anyhow::ensure!(
+        is_chosen || path.exists(),
+        "there is no configuration, and no database at `{}`, which would be made now: name the \
+         configuration with `--config`, or run this in the directory of the server",
+        std::path::absolute(path).as_deref().unwrap_or(path).display()
+    );
+    Ok(())
 }
 
 /// Sees to it that what this process writes and what it holds in memory is for its user alone.

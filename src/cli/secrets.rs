@@ -5,7 +5,7 @@ use clap::Subcommand;
 use secrecy::ExposeSecret as _;
 
 use super::block_on;
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::secrets::Key;
 use crate::store::{self, Opener, Settings};
 
@@ -17,7 +17,7 @@ pub enum Command {
     Rotate,
 }
 
-pub fn run(command: &Command, load: impl FnOnce() -> Result<Config, ConfigError>) -> Result<()> {
+pub fn run(command: &Command, load: impl FnOnce() -> Result<Config>) -> Result<()> {
     match command {
         Command::Generate => Ok(say!("{}", Key::generate().expose_secret())?),
         Command::Rotate => rotate(&load()?),

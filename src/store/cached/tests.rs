@@ -73,7 +73,7 @@ async fn visits_that_could_not_be_written_are_written_later() {
     for settings in [stays_in_memory, leaves_memory] {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let path = directory.path().join("x.db");
-        let of_sqlite = sqlite::Settings { path: path.clone(), keys: None };
+        let of_sqlite = sqlite::Settings { path: path.clone(), keys: None, on_network: false };
         let store = sqlite::Sqlite::open(&of_sqlite, true).expect("the store opens");
         let cached = Cached::open(Arc::new(store), settings, 0).await.expect("it opens");
         cached.put_app(&app()).await.expect("the app is written");

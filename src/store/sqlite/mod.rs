@@ -18,6 +18,7 @@ use crate::secrets::Keys;
 use crate::session::{App, AppId, Login, Session, SessionId, SignedIn, Visit};
 
 mod events;
+mod file_system;
 mod import;
 mod keys;
 mod readers;
@@ -34,6 +35,8 @@ pub struct Settings {
     pub path: PathBuf,
     /// The keys of its secrets; `None`: those in the file beside it.
     pub keys: Option<Keys>,
+    /// Whether it may be on a network file system.
+    pub on_network: bool,
 }
 
 /// A store in one SQLite file.
@@ -53,7 +56,11 @@ impl Sqlite {
     /// # Errors
     ///
     /// [`OpenError`] names the file and what is wrong with it.
-    pub fn open(Settings { path, keys }: &Settings, create: bool) -> Result<Self, OpenError> {
+    pub fn open(settings: &Settings, create: bool) -> Result<Self, OpenError> {
+        let Settings { path, keys, on_network } = settings;
+        if let Some(name) = file_system::network_name(path).filter(|_| !on_network) {
+            return Err(OpenError::Network { path: path.into(), name });
+        }
         let connection = schema::connect(path, create)?;
         schema::migrate(&connection, path)?;
         let keys = keys::of_database(&connection, path, keys.as_ref())?;
@@ -176,7 +183,7 @@ mod tests {
     use crate::store::Change;
 
     fn settings(directory: &TempDir) -> Settings {
-        Settings { path: directory.path().join("x.db"), keys: None }
+        Settings { path: directory.path().join("x.db"), keys: None, on_network: false }
     }
 
     fn open() -> (Arc<Sqlite>, TempDir) {

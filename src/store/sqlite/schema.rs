@@ -19,6 +19,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub enum OpenError {
     #[error("there is no database at `{}`; `mina-auth serve` and `mina-auth app add` create one", .0.display())]
     Absent(PathBuf),
+    #[error(
+        "the database `{}` is on a network file system ({name}), where SQLite loses sessions: put it on a local disk, or use a MySQL database; docs/operations.md says how to override this",
+        path.display()
+    )]
+    Network { path: PathBuf, name: &'static str },
     #[error("cannot write the database `{}`", path.display())]
     File { path: PathBuf, source: std::io::Error },
     #[error("cannot use the database `{}`: {problem}", path.display())]

@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::support::program::{Program, mina_auth};
 use crate::support::server::LOGIN;
 use crate::support::{
     APP, Answer, OTHER_APP, OTHER_SECRET, SECRET, SEEN_WITHIN, Server, Setup, Simulator,
@@ -197,4 +198,51 @@ fn a_store_in_memory_is_the_servers_alone() {
     }
     let line = setup.run_with(&["app", "add", APP], SECRET).failed_in_one_line();
     assert!(line.contains("`storage.url` is `memory:`"), "{line}");
+}
+
+#[test]
+fn arguments_are_read_before_anything_is_made() {
+    let setup = bare(refusing_address());
+    for (arguments, part) in [
+        (["app", "add", APP, "--secret-file", "/nope"], "`--secret-file`: cannot read `/nope`"),
+        (["app", "add", APP, "--secret-file", "/dev/null"], "the secret is empty"),
+        (["app", "add", " ", "--secret-file", "/dev/null"], "the appid is empty"),
+    ] {
+        let line = setup.run(&arguments).failed_in_one_line();
+        assert!(line.contains(part), "{line}");
+        for file in ["mina-auth.db", "mina-auth.db.key"] {
+            assert!(!setup.path(file).exists(), "{file} was made by {arguments:?}");
+        }
+    }
+}
+
+/// Most likely it was run in the wrong place.
+#[test]
+fn a_database_that_nobody_chose_is_not_made() {
+    let setup = bare(refusing_address());
+    let directory = setup.path("elsewhere");
+    fs::create_dir(&directory).unwrap();
+    let secret = setup.path("secret");
+    fs::write(&secret, SECRET).unwrap();
+    let secret = secret.to_str().unwrap();
+    let commands: [&[&str]; 5] = [
+        &["app", "add", APP, "--secret-file", secret],
+        &["app", "list"],
+        &["session", "list"],
+        &["migrate"],
+        &["check"],
+    ];
+    for arguments in commands {
+        let mut command = mina_auth(arguments);
+        let line = Program::start(command.current_dir(&directory)).finish().failed_in_one_line();
+        let named = directory.join("mina-auth.db");
+        for part in ["no configuration", named.to_str().unwrap(), "`--config`"] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0, "{arguments:?}");
+    }
+    let mut chosen = mina_auth(&["app", "add", APP, "--secret-file", secret]);
+    chosen.env("MINA_AUTH__STORAGE__URL", "sqlite:chosen.db").current_dir(&directory);
+    Program::start(&mut chosen).finish().succeeded();
+    assert!(directory.join("chosen.db").exists());
 }
