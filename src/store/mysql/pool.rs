@@ -2,6 +2,9 @@
 //!
 //! A connection is used by one piece of work at a time and goes back only after a success, so
 //! none is ever in an unknown state. When the database is down, work fails at once and says why.
+//! When it refuses to give more connections, work waits for one of those that there are.
+
+mod room;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,9 +12,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use sqlx::ConnectOptions as _;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{sleep, timeout};
 
+use self::room::{Place, Room};
 use crate::random;
 
 /// How often work is done again that another transaction got in the way of.
@@ -37,6 +40,11 @@ pub enum Failure {
         humantime::format_duration(*.0)
     )]
     Exhausted(Duration),
+    #[error(
+        "the database gives no more connections ({cause}), and none came back within {} (`storage.timeout`)",
+        humantime::format_duration(*.within)
+    )]
+    Refused { cause: String, within: Duration },
     #[error("the work was given up: the process ends")]
     Ending,
 }
@@ -87,6 +95,12 @@ fn is_lost(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Tells whether the database has no room for another connection: of anybody, of this account by
+/// its setting for all, of this account by its own.
+fn is_full(error: &sqlx::Error) -> bool {
+    matches!(number(error), Some(1040 | 1203 | 1226))
+}
+
 /// Tells whether another transaction got in the way: a deadlock, a lock not had in time, a row
 /// that changed under a snapshot.
 fn is_contended(error: &sqlx::Error) -> bool {
@@ -111,7 +125,7 @@ pub enum Mode {
 pub struct Pool {
     options: MySqlConnectOptions,
     timeout: Duration,
-    permits: Semaphore,
+    room: Room,
     /// With the instant since when each is idle, the last one used at the end.
     idle: Mutex<Vec<(MySqlConnection, Instant)>>,
 }
@@ -125,7 +139,7 @@ impl Pool {
             .charset("utf8mb4")
             .pipes_as_concat(false)
             .no_engine_substitution(false);
-        Self { options, timeout, permits: Semaphore::new(connections), idle: Mutex::default() }
+        Self { options, timeout, room: Room::new(connections), idle: Mutex::default() }
     }
 
     /// Makes a connection that is not one of the pool's.
@@ -147,16 +161,12 @@ impl Pool {
         input: &I,
         work: Work<C, I, T>,
     ) -> Result<T, Failure> {
-        let _permit = self.permit().await?;
+        let deadline = Instant::now() + self.timeout;
+        let mut place = self.place(deadline).await?;
         let started = Instant::now();
         let mut contended = 0;
         loop {
-            let idle = self.take_idle();
-            let reused = idle.is_some();
-            let mut connection = match idle {
-                Some(connection) => connection,
-                None => self.connect().await?,
-            };
+            let (mut connection, reused) = self.connection(&mut place, deadline).await?;
             let attempt = attempt(&mut connection, mode, context, input, work);
             let outcome = timeout(self.timeout, attempt).await;
             match outcome.map_err(|_| Failure::TimedOut(self.timeout))? {
@@ -186,9 +196,56 @@ impl Pool {
         }
     }
 
-    async fn permit(&self) -> Result<SemaphorePermit<'_>, Failure> {
-        let permit = timeout(self.timeout, self.permits.acquire()).await;
-        permit.map_err(|_| Failure::Exhausted(self.timeout))?.map_err(|_| Failure::Ending)
+    /// Waits for a place.
+    async fn place(&self, deadline: Instant) -> Result<Place<'_>, Failure> {
+        let now = Instant::now();
+        let place = self.room.place(now);
+        let place = timeout(deadline.saturating_duration_since(now), place).await;
+        place.map_err(|_| match self.room.refusal() {
+            Some(cause) => Failure::Refused { cause, within: self.timeout },
+            None => Failure::Exhausted(self.timeout),
+        })
+    }
+
+    /// The connection of a place, and whether it was used before. While the database refuses to
+    /// give more of them, waits for another place.
+    async fn connection<'a>(
+        &'a self,
+        place: &mut Place<'a>,
+        deadline: Instant,
+    ) -> Result<(MySqlConnection, bool), Failure> {
+        place.empty();
+        let mut tries = 0;
+        loop {
+            let idle = self.take_idle();
+            let reused = idle.is_some();
+            let connected = match idle {
+                Some(connection) => Ok(connection),
+                None => self.connect().await,
+            };
+            match connected {
+                Ok(connection) => {
+                    if !reused {
+                        self.room.gave();
+                    }
+                    place.fill();
+                    return Ok((connection, reused));
+                }
+                Err(Failure::Database(error)) if is_full(&error) => {
+                    let (cause, now) = (error.to_string(), Instant::now());
+                    if place.close(&cause, now) {
+                        *place = self.place(deadline).await?;
+                    } else if now < deadline {
+                        // Nobody has one that could come back, but others' end as well.
+                        tries += 1;
+                        sleep(pause(tries)).await;
+                    } else {
+                        return Err(Failure::Refused { cause, within: self.timeout });
+                    }
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
     }
 
     fn take_idle(&self) -> Option<MySqlConnection> {

@@ -11,6 +11,7 @@ use crate::mariadb::{Database, Mariadb};
 use crate::support::{APP, SECRET, Server, Setup, Simulator, refusing_address};
 
 mod at_rest;
+mod few;
 mod import;
 mod nodes;
 

@@ -11,6 +11,7 @@ use crate::store::cached::{CacheSettings, Cached};
 #[expect(dead_code, reason = "the whole-server tests use more of it")]
 #[path = "../../../../tests/it/mariadb.rs"]
 mod mariadb;
+mod max_connections;
 mod migration;
 mod nodes;
 mod php;
