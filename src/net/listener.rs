@@ -341,13 +341,13 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn a_panic_is_answered_and_the_connection_goes_on() {
-        let second = Duration::from_secs(1);
+        let minute = Duration::from_mins(1);
         let terms = Terms {
             door: Arc::new(Door::new(Vec::new(), 1, 0)),
             refusals: Arc::new(Refusals::new("test")),
             tls: None,
             header_size: 8192,
-            patience: Patience::new(second, second, second),
+            patience: Patience::new(minute, minute, minute),
         };
         let bound = address::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap();
         let serving = Arc::new(Serving::new(Nervous, terms));

@@ -49,7 +49,7 @@ const takeCalls = () => business.calls.splice(0).map(({ path, error }) => `${pat
 
 /** Another process revoked it: the server follows in its own time, and the phone must not notice the wait. */
 async function untilRefused(session) {
-  for (const end = Date.now() + 5_000; Date.now() < end; await pause(50)) {
+  for (const end = Date.now() + 60_000; Date.now() < end; await pause(50)) {
     if ((await business.user(session)).error === 'ERR_INVALID_SESSION') {
       takeCalls();
       return;

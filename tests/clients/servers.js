@@ -13,9 +13,9 @@ import { promisify } from 'node:util';
 const BINARY = resolve(process.env.MINA_AUTH_BIN
   ?? fileURLToPath(new URL('../../target/debug/mina-auth', import.meta.url)));
 
-const START_LIMIT_MS = 20_000;
-const STOP_LIMIT_MS = 10_000;
-const COMMAND_LIMIT_MS = 10_000;
+const START_LIMIT_MS = 60_000;
+const STOP_LIMIT_MS = 60_000;
+const COMMAND_LIMIT_MS = 60_000;
 
 export const APP = 'wx0123456789abcdef';
 export const OTHER_APP = 'wxfedcba9876543210';

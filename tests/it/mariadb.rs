@@ -102,7 +102,7 @@ impl Mariadb {
         let started = Instant::now();
         while !greets(self.port) {
             let log = path.join("log");
-            let waited = started.elapsed() < Duration::from_mins(1);
+            let waited = started.elapsed() < Duration::from_mins(5);
             assert!(waited, "{}", std::fs::read_to_string(log).unwrap_or_default());
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -217,6 +217,6 @@ fn as_root() -> Option<&'static str> {
 /// Tells whether the server sends its greeting.
 fn greets(port: u16) -> bool {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
-    let timeout = stream.set_read_timeout(Some(Duration::from_secs(1)));
+    let timeout = stream.set_read_timeout(Some(Duration::from_secs(10)));
     timeout.is_ok() && matches!(stream.read(&mut [0; 5]), Ok(5))
 }

@@ -2,7 +2,6 @@
 
 use std::net::TcpStream;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use mina_auth::clock;
 
@@ -90,11 +89,9 @@ fn a_request_that_never_ends_is_cut_off_after_the_drain_timeout() {
     let mut connection = http::Connection::open(server.address);
     connection.send(login_request("slow"));
     wechat.wait_for_questions(1);
-    let asked = Instant::now();
     server.program.signal("TERM");
     assert_eq!(server.program.wait().code(), Some(0));
-    // A login gives up after ten seconds by itself.
-    assert!(asked.elapsed() < Duration::from_secs(8));
+    // A login gives up after ten seconds by itself, and answers.
     assert!(connection.is_closed());
     server.program.stderr.wait_for_text("server.drain_timeout");
 }
@@ -102,14 +99,13 @@ fn a_request_that_never_ends_is_cut_off_after_the_drain_timeout() {
 #[test]
 fn an_idle_connection_does_not_hold_up_the_end() {
     let wechat = WeChat::of_anybody();
-    let mut server = Setup::new(wechat.address).serve();
+    let server = Setup::new(wechat.address).serve();
     let mut connection = http::Connection::open(server.address);
     assert_eq!(connection.send(http::request("POST", "/mina_auth/", &[], b"")).read().status, 200);
-    let asked = Instant::now();
     server.program.signal("INT");
-    assert_eq!(server.program.wait().code(), Some(0));
+    let log = server.program.finish().succeeded().stderr;
     assert!(connection.is_closed());
-    assert!(asked.elapsed() < Duration::from_secs(10), "half the drain timeout");
+    assert!(!log.contains("server.drain_timeout"), "it was waited for: {log}");
 }
 
 #[test]

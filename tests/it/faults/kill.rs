@@ -114,13 +114,15 @@ fn no_answered_login_is_lost_on_mariadb() {
 
 /// Kills a server in the middle of checks, and compares what it had stored of them.
 fn last_visits_are_no_older_than_the_interval(setup: Setup) {
-    const INTERVAL: i64 = 6;
+    const INTERVAL: i64 = 16;
+    // What a busy machine may take to write, and less than another half of the interval.
+    const SLACK: i64 = 6;
     let mut chance = Chance::new();
     let setup = setup.with(&format!("sessions.touch_interval = \"{INTERVAL}s\""));
     let mut server = setup.serve();
     let mut visits: Vec<(Session, i64)> =
         (0..20).map(|n| (server.session(&format!("o{n}")), clock::now())).collect();
-    let end = Instant::now() + Duration::from_millis(8000 + chance.below(3000));
+    let end = Instant::now() + Duration::from_millis(25_000 + chance.below(5000));
     while Instant::now() < end {
         let (session, last_visit) = chance.one_of(&mut visits);
         *last_visit = clock::now();
@@ -132,7 +134,7 @@ fn last_visits_are_no_older_than_the_interval(setup: Setup) {
         let stored = &setup.sessions(&["--id", &session.id])[0];
         let lost = last_visit - second(&stored["last_visit"]);
         // Both were cut to whole seconds.
-        assert!(lost <= INTERVAL + 1, "{lost} seconds: {stored}");
+        assert!(lost <= INTERVAL + 1 + SLACK, "{lost} seconds: {stored}");
         assert!(second(&stored["created"]) < second(&stored["last_visit"]), "{stored}");
     }
 }

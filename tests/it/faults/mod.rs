@@ -18,16 +18,17 @@ fn rounds() -> u32 {
     given.map_or(100, |rounds| rounds.parse().expect("`MINA_AUTH_TEST_ROUNDS` is a number"))
 }
 
+/// Tells the threads of a test that it is over, though it failed.
+pub struct SetOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Has known sessions checked for as long as `work` takes; each of the checks must succeed.
 fn while_checking<T>(server: &Server, known: &[Session], work: impl FnOnce() -> T) -> T {
-    struct SetOnDrop<'a>(&'a AtomicBool);
-
-    impl Drop for SetOnDrop<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-
     let (done, checks) = (AtomicBool::new(false), AtomicU32::new(0));
     let outcome = thread::scope(|scope| {
         scope.spawn(|| {

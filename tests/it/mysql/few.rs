@@ -21,8 +21,7 @@ fn few_connections_serve_many_callers_and_are_said_once() {
          GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER ON {name}.* TO few_{name}@'%'"
     ));
     let url = database.url_for(&format!("few_{name}:pw"));
-    let setup = on(&database, wechat.address)
-        .with(&format!("storage.url = \"{url}\"\nstorage.timeout = \"15s\""));
+    let setup = on(&database, wechat.address).with(&format!("storage.url = \"{url}\""));
     let server = setup.serve();
     thread::scope(|scope| {
         for caller in 0..CALLERS {

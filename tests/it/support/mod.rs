@@ -26,12 +26,11 @@ pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
 pub const OTHER_APP: &str = "wxfedcba9876543210";
 pub const OTHER_SECRET: &str = "fedcba9876543210fedcba9876543210";
 
-/// How long anything may take before it counts as hanging.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything may take before it counts as hanging, on a busy machine too.
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
-/// How long a server may take to see what another process changed: a second is promised, and
-/// the machine may be busy.
-pub const SEEN_WITHIN: Duration = Duration::from_secs(2);
+/// How soon a server sees what another process changed, when the machine has nothing else to do.
+pub const SEEN_WITHIN: Duration = Duration::from_secs(1);
 
 /// Asks until `ask` has something to say, for so long.
 pub fn eventually<T>(limit: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
@@ -43,6 +42,15 @@ pub fn eventually<T>(limit: Duration, what: &str, mut ask: impl FnMut() -> Optio
         assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Asserts that most of these are seen as soon as is promised: a busy machine holds up one or
+/// the other.
+#[track_caller]
+pub fn assert_most_are_soon(mut times: Vec<Duration>) {
+    times.sort();
+    let median = times[times.len() / 2];
+    assert!(median < SEEN_WITHIN, "{times:?}");
 }
 
 /// An address on which nobody listens.

@@ -10,7 +10,7 @@ use toml::Table;
 
 use super::http::{self, Response};
 use super::program::{Finished, Program, mina_auth};
-use super::{APP, SECRET};
+use super::{APP, PATIENCE, SECRET, eventually};
 
 pub const LOGIN: &str = "qcloud.cam.id_skey";
 pub const CHECK: &str = "qcloud.cam.auth";
@@ -77,6 +77,16 @@ impl Setup {
 
     pub fn serve(&self) -> Server {
         Server::start(&mut self.command(&["serve"]))
+    }
+
+    /// Waits until a running server has heard of all that happened before: of a session with this
+    /// code that another process ends.
+    pub fn let_it_follow(&self, server: &Server, code: &str) {
+        let marker = server.session(code);
+        assert_eq!(server.check(&marker).code, 0);
+        self.run(&["session", "revoke", "--id", &marker.id]).succeeded();
+        let heard = || (server.check(&marker).code == 60012).then_some(());
+        eventually(PATIENCE, "the server reads the change feed", heard);
     }
 
     /// What `session list --json` says.

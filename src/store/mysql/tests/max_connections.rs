@@ -33,11 +33,8 @@ impl Limited {
              GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER ON {name}.* TO few@'%'"
         );
         database.run(&account).await;
-        let settings = Settings {
-            max_connections: ALLOWED,
-            timeout: Duration::from_secs(15),
-            ..settings(&database.url_for("few:pw"))
-        };
+        let settings =
+            Settings { max_connections: ALLOWED, ..settings(&database.url_for("few:pw")) };
         let own = Mutex::new(database.connect().await);
         Self { _server: server, database, own, settings }
     }

@@ -21,6 +21,9 @@ use mariadb::{Database, Mariadb};
 
 const APP: &str = "wx0123456789abcdef";
 
+/// How long the database may take, on a busy machine too.
+const TIMEOUT: Duration = Duration::from_mins(1);
+
 fn keys() -> Keys {
     let key = "0000000000000000000000000000000000000000000000000000000000000000";
     Keys::new(vec![key.parse().expect("it is a key")], "`secrets.keys`")
@@ -36,7 +39,7 @@ fn settings(url: &str) -> Settings {
         leave_php: false,
         serves: true,
         max_connections: 8,
-        timeout: Duration::from_secs(5),
+        timeout: TIMEOUT,
     }
 }
 
