@@ -267,19 +267,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_long_read_holds_up_no_other() {
+    async fn long_reads_hold_up_no_other() {
+        const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
         let (store, _directory) = open();
-        let (go_on, waits) = std::sync::mpsc::channel();
-        let long = store.read("waiting", move |_| {
-            Ok(waits.recv_timeout(std::time::Duration::from_secs(10)).is_ok())
-        });
-        let short = async {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        // One thread is left for the others.
+        for (count, one_by_one) in [(1, true), (3, true), (3, false)] {
+            let mut long = Vec::new();
+            for _ in 0..count {
+                let (begun, begins) = tokio::sync::oneshot::channel();
+                let (go_on, waits) = std::sync::mpsc::channel();
+                let store = Arc::clone(&store);
+                let read = async move {
+                    let read = move |_: &Connection| {
+                        // Nobody waits for it when all are to begin at once.
+                        let _ = begun.send(());
+                        Ok(waits.recv_timeout(PATIENCE).is_ok())
+                    };
+                    store.read("waiting", read).await.expect("it is read")
+                };
+                long.push((tokio::spawn(read), go_on));
+                tokio::task::yield_now().await;
+                if one_by_one {
+                    begins.await.expect("it begins");
+                }
+            }
             store.apps().await.expect("apps can be read");
-            go_on.send(()).expect("the long read waits");
-        };
-        let (long, ()) = tokio::join!(long, short);
-        assert!(long.expect("it is read"));
+            for (read, go_on) in long {
+                go_on.send(()).expect("it waits");
+                assert!(read.await.expect("it ends"), "the other one was held up");
+            }
+        }
     }
 
     #[tokio::test]

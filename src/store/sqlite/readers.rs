@@ -2,7 +2,8 @@
 //!
 //! The threads take reads from one queue. As few of them are awake as keep up, and each takes what
 //! is its share in one transaction: a read costs few wake-ups and few locks. When reads
-//! pile up or one takes long, the others wake.
+//! pile up or one takes long, the others wake. While reads come, one of those that sleep keeps
+//! watch: it looks up every now and then whether those that are awake are stuck.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -37,6 +38,8 @@ pub struct Readers {
 struct Queue {
     state: Mutex<State>,
     some: Condvar,
+    /// Where the thread that keeps watch waits, which is woken last.
+    watch: Condvar,
 }
 
 #[derive(Default)]
@@ -44,9 +47,28 @@ struct State {
     reads: VecDeque<Read>,
     /// How many threads wait for one.
     asleep: usize,
+    watch: Watch,
     /// When a thread last took some.
     taken: Option<Instant>,
     closed: bool,
+}
+
+/// Whether a thread that sleeps looks up every now and then.
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    #[default]
+    Unset,
+    /// A thread was woken for it.
+    Wanted,
+    Set,
+}
+
+impl State {
+    /// Tells whether more reads wait than threads are awake, or those that are awake are slow.
+    fn wants_another(&self) -> bool {
+        let slow = || self.taken.is_none_or(|taken| taken.elapsed() > SLOW);
+        self.reads.len() > READERS - self.asleep || slow()
+    }
 }
 
 impl std::fmt::Debug for Queue {
@@ -60,15 +82,25 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a read, and wakes a thread when more of them wait than threads are awake, or those
-    /// that are awake are slow.
+    /// Adds a read, and wakes a thread when those that are awake do not keep up. Whether they do
+    /// is seen later as well, by the thread that keeps watch.
     fn add(&self, read: Read) {
         let mut state = self.state();
         state.reads.push_back(read);
-        let slow = || state.taken.is_none_or(|taken| taken.elapsed() > SLOW);
-        let wakes = state.asleep > 0 && (state.reads.len() > READERS - state.asleep || slow());
-        drop(state);
-        if wakes {
+        if state.asleep > 0 && state.wants_another() {
+            let only_the_watch = state.asleep == 1 && state.watch == Watch::Set;
+            drop(state);
+            if only_the_watch { &self.watch } else { &self.some }.notify_one();
+        } else {
+            self.set_watch(state);
+        }
+    }
+
+    /// Sees to it that a thread keeps watch over what waits, unless all are awake.
+    fn set_watch(&self, mut state: MutexGuard<'_, State>) {
+        if state.asleep > 0 && state.watch == Watch::Unset {
+            state.watch = Watch::Wanted;
+            drop(state);
             self.some.notify_one();
         }
     }
@@ -80,10 +112,33 @@ impl Queue {
             state.asleep += 1;
             state = self.some.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.asleep -= 1;
+            if state.watch == Watch::Wanted {
+                state = self.keep_watch(state);
+            }
         }
         let share = state.reads.len().div_ceil(READERS);
         reads.extend(state.reads.drain(..share));
         state.taken = Some(Instant::now());
+        if !state.reads.is_empty() {
+            self.set_watch(state);
+        }
+    }
+
+    /// Sleeps until another thread is wanted, or there was nothing to watch for a while.
+    fn keep_watch<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.watch = Watch::Set;
+        state.asleep += 1;
+        while !state.closed && !state.wants_another() {
+            let waited = self.watch.wait_timeout(state, SLOW);
+            let (again, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = again;
+            if !timeout.timed_out() {
+                break;
+            }
+        }
+        state.asleep -= 1;
+        state.watch = Watch::Unset;
+        state
     }
 }
 
@@ -154,6 +209,7 @@ impl Drop for Readers {
     fn drop(&mut self) {
         self.queue.state().closed = true;
         self.queue.some.notify_all();
+        self.queue.watch.notify_all();
         for thread in self.threads.drain(..) {
             // A thread that panicked has closed its connection as well.
             let _ = thread.join();
