@@ -35,7 +35,8 @@ CREATE TEMP TABLE row (uuid, skey);
 BEGIN;
 INSERT INTO mina_user (appid, open_id, session_key, user_info)
 SELECT '${APP}', open_id, 'a2tra2tra2tra2tra2traw==', '${before}' || open_id || '${after}'
-FROM (SELECT 'o' || substr(hex(randomblob(14)), 1, 27) AS open_id FROM row);
+-- Of the id: anything random would be another one wherever it is named.
+FROM (SELECT 'o' || substr(uuid, 6, 27) AS open_id FROM row);
 -- The last visit was within the last day, so that the next check has one to write.
 INSERT INTO mina_visit (login, time)
 SELECT id, unixepoch() - abs(random() % 86400) FROM mina_user;
