@@ -103,23 +103,24 @@ fn instructions(server: &Address, simulator: SocketAddr) -> String {
     format!(
         r#"mina-auth dev: a session server and a simulated WeChat, on this machine only
 
-    session server    http://{server}/mina_auth/
+    plain API         http://{server}/v1
+    Wafer protocol    http://{server}/mina_auth/
     simulated WeChat  http://{simulator}
     appid             {APPID}
 
 Paste these into another terminal.
 
-1. A phone logs in (wx.login); the code works once, for five minutes:
+1. A phone calls wx.login(); the code works once, for five minutes:
 
-code=$(curl -s -X POST http://{simulator}/sim/login | sed 's/.*"code":"\([^"]*\)".*/\1/'); echo "$code"
+code=$(curl -s http://{simulator}/sim/code)
 
-2. The business server turns the code into a session:
+2. The code becomes a session, and its token goes back to the phone:
 
-login=$(curl -s http://{server}/mina_auth/ -d '{{"version":1,"componentName":"MA","interface":{{"interfaceName":"qcloud.cam.id_skey","para":{{"code":"'"$code"'"}}}}}}'); echo "$login"
+token=$(curl -s http://{server}/v1/login -d '{{"code":"'$code'"}}' | cut -d '"' -f 4)
 
-3. It checks that session with every later request:
+3. Whose session is it? Your proxy asks that with every later request:
 
-id=$(echo "$login" | sed 's/.*"id":"\([^"]*\)".*/\1/'); skey=$(echo "$login" | sed 's/.*"skey":"\([^"]*\)".*/\1/'); curl -s http://{server}/mina_auth/ -d '{{"version":1,"componentName":"MA","interface":{{"interfaceName":"qcloud.cam.auth","para":{{"id":"'"$id"'","skey":"'"$skey"'"}}}}}}'; echo
+curl -i http://{server}/v1/forward-auth -H "Authorization: Bearer $token"
 
 Ctrl-C ends both.
 "#

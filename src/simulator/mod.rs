@@ -1,6 +1,7 @@
 //! The WeChat simulator: WeChat's login interface and the phones that use it, without WeChat.
 //!
-//! `GET /sns/jscode2session` answers as WeChat does, `POST /sim/login` plays the phone, and
+//! `GET /sns/jscode2session` answers as WeChat does, `POST /sim/login` plays the phone, `GET /sim/code`
+//! does for a shell, and
 //! `POST /sim/faults` makes WeChat slow, busy or down. Everything is kept in memory, and bounded.
 
 mod codes;
@@ -106,6 +107,7 @@ impl Simulator {
         Router::new()
             .route("/sns/jscode2session", get(code2session))
             .route("/sim/login", post(login))
+            .route("/sim/code", get(code))
             .route("/sim/faults", post(set_faults))
             .with_state(self)
     }
@@ -201,6 +203,24 @@ async fn login(
 ) -> Result<Json<LoginAnswer>, BadRequest> {
     let answer = simulator.login(parse(&body)?, clock::now(), Random::draw());
     answer.map(Json).map_err(BadRequest)
+}
+
+/// Plays a phone, as `/sim/login` does, of which a shell wants the code alone.
+async fn code(
+    State(simulator): State<Simulator>,
+    Query(request): Query<CodeRequest>,
+) -> Result<String, BadRequest> {
+    let CodeRequest { appid, openid } = request;
+    let request = LoginRequest { appid, openid, ..LoginRequest::default() };
+    let answer = simulator.login(request, clock::now(), Random::draw());
+    answer.map(|answer| answer.code).map_err(BadRequest)
+}
+
+/// What `/sim/code` may be asked for.
+#[derive(Debug, Deserialize)]
+struct CodeRequest {
+    appid: Option<String>,
+    openid: Option<String>,
 }
 
 /// Sets the faults and answers with them.
@@ -367,6 +387,15 @@ mod tests {
         let [key, data] = [text(&identity["session_key"]), text(&login["encryptedData"])];
         let data = OpenData::decrypt(&key, &data, login["iv"].as_str(), APP).unwrap();
         assert!(data.into_text().starts_with(r#"{"phoneNumber":"1","watermark":{"#));
+    }
+
+    #[tokio::test]
+    async fn a_shell_gets_a_code_alone() {
+        let server = Server::start().await;
+        let answer = server.send("GET", "/sim/code?openid=person", "").await;
+        let (_, code) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(server.exchange(code).await.contains(r#""openid":"person""#));
+        assert!(server.send("GET", "/sim/code?appid=wx1", "").await.contains("knows no app `wx1`"));
     }
 
     #[tokio::test]
