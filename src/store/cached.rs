@@ -8,7 +8,7 @@
 //! - A read that fills the cache takes a slot first. Forgetting a session marks the slots in
 //!   flight for it, and what a marked read brings back is not kept.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -37,8 +37,16 @@ const SHARDS: usize = 64;
 /// How many last visits are written in one transaction.
 const VISIT_BATCH: usize = 10_000;
 
-/// What a visit costs that waits though its session left memory.
-const WAITING_BYTES: usize = 200;
+/// What a visit costs that waits though its session left memory: the visit, its places in the set,
+/// and what the list of due ones holds of the session until then.
+const WAITING_BYTES: usize = 344;
+
+/// What reading takes of the budget beside the sessions, at most: the page caches of SQLite's
+/// connections, once they are full.
+const READING_BYTES: usize = 10 << 20;
+
+/// The same of a small budget, as a part of it.
+const READING_SHARE: usize = 6;
 
 /// One part in so many of the budget is for such visits. When they fill half of it they are
 /// written early, but not before they fill a transaction; the other half is for those that come
@@ -72,7 +80,9 @@ pub struct Cached {
     due: Mutex<Vec<Due>>,
     /// Visits that must be written though their session left memory.
     visits: Mutex<IndexSet<Waiting>>,
-    /// Told when these have become many.
+    /// How many of these there are, counting those on their way to the store.
+    waiting: AtomicUsize,
+    /// Told when they have become many.
     many_visits: Notify,
     /// Until which second memory may be trusted.
     trusted_until: AtomicI64,
@@ -109,6 +119,7 @@ impl Cached {
             apps: RwLock::default(),
             due: Mutex::default(),
             visits: Mutex::default(),
+            waiting: AtomicUsize::new(0),
             many_visits: Notify::new(),
             trusted_until: AtomicI64::new(i64::MIN),
             missed: AtomicBool::new(true),
@@ -170,7 +181,7 @@ impl Cached {
         let due_after = (interval - interval / WAITING_PART).max(1);
         let unwritten = last.saturating_sub(known.written_visit.load(Ordering::Relaxed));
         if i64::from(unwritten) >= due_after && !known.due.swap(true, Ordering::Relaxed) {
-            lock(&self.due).push(Due::of(known));
+            lock(&self.due).push(Arc::downgrade(known));
         }
         // Whoever removes it clears `kept` first and looks at the visit then; this goes the other
         // way round, so that one of the two sees the other.
@@ -211,17 +222,23 @@ impl Cached {
     /// When the inner store cannot be written; the visits wait on.
     pub async fn write_visits(&self) -> Result<(), StoreError> {
         let left = std::mem::take(&mut *lock(&self.visits));
+        let taken = left.len();
         let due = std::mem::take(&mut *lock(&self.due));
         let mut sorted = Sorted::new(left, due);
         loop {
             let Batch { visits, held } = sorted.next_batch(VISIT_BATCH);
             if visits.is_empty() {
+                self.waiting.fetch_sub(taken, Ordering::Relaxed);
                 return Ok(());
             }
             if let Err(error) = self.inner.touch(visits).await {
                 let (left, due) = sorted.not_written();
+                let mut visits = lock(&self.visits);
+                let there = visits.len() + taken;
                 // Of one session the visit that came meanwhile is the later one, and stays.
-                lock(&self.visits).extend(left);
+                visits.extend(left);
+                self.waiting.fetch_sub(there - visits.len(), Ordering::Relaxed);
+                drop(visits);
                 lock(&self.due).extend(due);
                 return Err(error);
             }
@@ -241,7 +258,7 @@ impl Cached {
         for shard in &self.shards {
             let shard = lock(shard);
             for known in shard.entries.iter().filter(|known| known.has_unwritten_visit()) {
-                lock(&self.visits).replace(Waiting(known.visit()));
+                self.wait_with(&mut lock(&self.visits), known);
             }
         }
         self.write_visits().await
@@ -319,12 +336,29 @@ impl Cached {
         known.kept.store(false, Ordering::SeqCst);
         if known.has_unwritten_visit() {
             let mut visits = lock(&self.visits);
-            visits.replace(Waiting(known.visit()));
+            self.wait_with(&mut visits, known);
             let half = self.settings.max_bytes / WAITING_SHARE / 2;
             if visits.len() == (half / WAITING_BYTES).max(VISIT_BATCH) {
                 self.many_visits.notify_one();
             }
         }
+    }
+
+    /// Puts the visit of a session among those that wait.
+    fn wait_with(&self, visits: &mut IndexSet<Waiting>, known: &Known) {
+        if visits.replace(Waiting(known.visit())).is_none() {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many bytes a shard may take now.
+    fn shard_bytes(&self) -> usize {
+        let max_bytes = self.settings.max_bytes;
+        let waiting = self.waiting.load(Ordering::Relaxed) * WAITING_BYTES;
+        let visits = waiting.max(max_bytes / WAITING_SHARE / 2);
+        let others = READING_BYTES.min(max_bytes / READING_SHARE) + visits;
+        // Visits that cannot be written must not drive all sessions out.
+        (max_bytes - others.min(max_bytes / 2)) / SHARDS
     }
 
     /// Makes the session remember visits that the inner store does not have yet.
@@ -362,8 +396,7 @@ impl<'a> Slot<'a> {
         self.cached.recall_visit(&known);
         if shard.fills.get(&self.fill).is_some_and(|fill| !fill.marked) {
             shard.insert(Arc::clone(&known));
-            let max_bytes = self.cached.settings.max_bytes;
-            while shard.bytes() > (max_bytes - max_bytes / WAITING_SHARE) / SHARDS {
+            while shard.bytes() > self.cached.shard_bytes() {
                 let Some(evicted) = shard.evict() else { break };
                 self.cached.keep_visit(&evicted);
             }

@@ -159,9 +159,10 @@ impl Known {
         self.app.lifetime.expired(self.created.into(), last_visit.into(), now)
     }
 
-    /// What it takes of memory, its two counts included.
+    /// What it takes of memory, its two counts and a place among the due ones included.
     pub(super) fn bytes(&self) -> usize {
-        chunk(size_of::<Self>() + 2 * size_of::<usize>()) + chunk(self.text.len())
+        let counted = size_of::<Self>() + 2 * size_of::<usize>();
+        chunk(counted) + chunk(self.text.len()) + 2 * size_of::<usize>()
     }
 
     /// The last visit as something to write.

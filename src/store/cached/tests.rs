@@ -47,9 +47,11 @@ async fn under_pressure_memory_is_kept_small_and_no_session_or_visit_is_lost() {
         cached.visited(&known, 7);
     }
     let bytes: usize = cached.shards.iter().map(|shard| lock(shard).bytes()).sum();
-    let for_visits = settings.max_bytes / WAITING_SHARE;
-    assert!(bytes <= settings.max_bytes - for_visits, "{bytes} bytes");
+    let waiting = cached.waiting.load(Ordering::Relaxed) * WAITING_BYTES;
+    assert!(waiting > settings.max_bytes, "their sessions left memory: {waiting} bytes wait");
+    assert!(bytes <= settings.max_bytes / 2, "{bytes} bytes");
     cached.write_all_visits().await.expect("visits are written");
+    assert_eq!(cached.waiting.load(Ordering::Relaxed), 0);
     for number in 0..2_000 {
         let id = format!("{number:032x}");
         let session = cached.session(&id.as_str().into()).await.expect("it is read");

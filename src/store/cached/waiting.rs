@@ -33,18 +33,8 @@ impl PartialEq for Waiting {
 
 impl Eq for Waiting {}
 
-/// A session in memory whose visit is due, and its [`Session::row`](crate::session::Session::row).
-#[derive(Debug)]
-pub(super) struct Due {
-    row: i64,
-    known: Weak<Known>,
-}
-
-impl Due {
-    pub(super) fn of(known: &Arc<Known>) -> Self {
-        Self { row: known.row, known: Arc::downgrade(known) }
-    }
-}
+/// A session in memory whose visit is due.
+pub(super) type Due = Weak<Known>;
 
 /// Visits on their way to the store, sorted by row: neighbours in the store share a page, and each
 /// page is written once.
@@ -68,7 +58,7 @@ pub(super) struct Batch {
 impl Sorted {
     pub(super) fn new(mut left: IndexSet<Waiting>, mut due: Vec<Due>) -> Self {
         left.sort_unstable_by(|Waiting(a), Waiting(b)| a.row.cmp(&b.row));
-        due.sort_unstable_by_key(|due| due.row);
+        due.sort_by_cached_key(|due| due.upgrade().map_or(i64::MIN, |known| known.row));
         Self { left, due, left_taken: 0, due_taken: 0, due_written: 0 }
     }
 
@@ -77,15 +67,16 @@ impl Sorted {
         self.due_written = self.due_taken;
         let mut batch = Batch { visits: Vec::new(), held: Vec::new() };
         while batch.visits.len() < limit {
-            let due = self.due.get(self.due_taken);
-            let comes_first = |Waiting(visit): &&Waiting| due.is_none_or(|d| visit.row <= d.row);
+            let due = self.due.get(self.due_taken).map(Weak::upgrade);
+            // The visit of one that has left memory is among the others.
+            let row = due.as_ref().map(|known| known.as_ref().map_or(i64::MIN, |known| known.row));
+            let comes_first = |Waiting(visit): &&Waiting| row.is_none_or(|row| visit.row <= row);
             if let Some(Waiting(visit)) = self.left.get_index(self.left_taken).filter(comes_first) {
                 batch.visits.push(visit.clone());
                 self.left_taken += 1;
             } else if let Some(due) = due {
-                // The visit of one that has left memory is among the others. No more than a batch
-                // is kept from leaving.
-                if let Some(known) = due.known.upgrade() {
+                // No more than a batch is kept from leaving.
+                if let Some(known) = due {
                     let visit = known.visit();
                     batch.held.push((known, visit.time));
                     batch.visits.push(visit);
