@@ -41,12 +41,12 @@ const VISIT_BATCH: usize = 10_000;
 /// and what the list of due ones holds of the session until then.
 const WAITING_BYTES: usize = 344;
 
-/// What reading takes of the budget beside the sessions, at most: the page caches of SQLite's
-/// connections, once they are full.
-const READING_BYTES: usize = 10 << 20;
+/// What reading and writing take of the budget beside the sessions, at most: the page caches of
+/// SQLite's connections, batches on their way, what the allocator cannot hand out again.
+const READING_BYTES: usize = 14 << 20;
 
 /// The same of a small budget, as a part of it.
-const READING_SHARE: usize = 6;
+const READING_SHARE: usize = 4;
 
 /// One part in so many of the budget is for such visits. When they fill half of it they are
 /// written early, but not before they fill a transaction; the other half is for those that come

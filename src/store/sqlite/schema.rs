@@ -11,6 +11,9 @@ use crate::secrets::file::FileError;
 /// The schema, step by step; `PRAGMA user_version` counts the steps taken.
 const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_init.sql")];
 
+/// What a connection that reads keeps of the database, KiB: the upper pages of its trees.
+const READER_CACHE: i64 = 512;
+
 /// Another process may hold the write lock this long.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -61,6 +64,8 @@ pub fn connect_to_read(path: &Path) -> Result<Connection, OpenError> {
     let open = || {
         let connection = open_file(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         connection.query_row("SELECT count(*) FROM cAppinfo", [], |_| Ok(()))?;
+        // In KiB. The system has the pages as well, and what these are read for is cached by us.
+        connection.pragma_update(None, "cache_size", -READER_CACHE)?;
         Ok(connection)
     };
     open().map_err(|error| unusable(path, &error))
