@@ -31,10 +31,10 @@ const ENV = {
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 
 /**
- * Runs both servers on free ports in a directory of their own; `settings` is TOML for `serve`, and `server` what goes
- * into its section of that name.
+ * Runs both servers on free ports in a directory of their own; `settings` is TOML for `serve`, `server` what goes
+ * into its section of that name, and `listen` where it listens besides.
  */
-export async function startServers({ settings = '', server = '' } = {}) {
+export async function startServers({ settings = '', server = '', listen = [] } = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'mina-auth-clients-'));
   // On exit as well as in `stop`: a failed start or a crashed test leaves nothing behind.
   const removeDir = () => rmSync(dir, { recursive: true, force: true });
@@ -48,7 +48,7 @@ export async function startServers({ settings = '', server = '' } = {}) {
   const config = join(dir, 'mina-auth.toml');
   writeFileSync(config, `
 [server]
-listen = "127.0.0.1:0"
+listen = ${JSON.stringify(['127.0.0.1:0', ...listen])}
 ${server}
 
 [storage]
