@@ -30,6 +30,9 @@ use crate::wafer::request::{self, Call, Interface};
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"mina-auth\"");
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
+/// How every answer begins.
+const START: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=utf-8\r\n";
+
 /// The settings of this surface.
 pub struct Wafer {
     pub initdata: InitData,
@@ -123,8 +126,7 @@ pub async fn answer_in_lane(
     mut reply: Reply<'_>,
 ) -> Sent {
     let (outcome, at) = exchange(public, peer, appid, body).await;
-    reply.status(StatusCode::OK);
-    reply.header("content-type", "application/json; charset=utf-8");
+    reply.start(START);
     match &outcome {
         Ok(Success::Checked(known)) => {
             reply.end(at, &known.profile_between(CHECKED_START, CHECKED_END))

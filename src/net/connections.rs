@@ -228,6 +228,13 @@ impl Activity {
         self.state.order.load(Ordering::Acquire) == FINISH
     }
 
+    /// Notes that the head is waited for, once.
+    pub fn begin_head(&self) {
+        if self.state.phase().0 != Phase::Head {
+            self.begin(Phase::Head);
+        }
+    }
+
     /// Notes that the body is waited for, once: what comes of it does not put its end off.
     pub fn begin_body(&self) {
         if self.state.phase().0 != Phase::Body {

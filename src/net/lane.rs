@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::{Buf as _, BufMut as _, BytesMut};
+use bytes::{Buf as _, BytesMut};
 use futures_util::FutureExt as _;
 use hyper::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -25,6 +25,9 @@ use super::connections::{Activity, Phase};
 
 /// How many bytes of room a read has: more than any check is long.
 const ROOM: usize = 2048;
+
+/// A longer piece of a head is for hyper, which knows how long a head may be.
+const LONGEST_PIECE: usize = 2 * ROOM;
 
 /// How many headers a request may have.
 const MAX_HEADERS: usize = 32;
@@ -86,33 +89,54 @@ pub async fn serve<H: Express, S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Option<BytesMut> {
     let longest = handler.longest_body();
     let mut received = BytesMut::new();
-    let mut answer = Vec::new();
+    let mut answers = Answers::default();
     loop {
         let found = Ordinary::find(&received, longest, |head| handler.read(head));
         let Ordinary { request, body, is_head, closes, length } = match found {
             Found::Whole(request) => request,
-            Found::Other => return Some(received),
-            Found::Nothing => {
-                receive(stream, &mut received, activity).await?;
-                continue;
-            }
-            Found::Head => {
-                activity.begin_body();
+            other => {
+                let waits = match other {
+                    Found::Nothing => true,
+                    Found::Piece => {
+                        activity.begin_head();
+                        true
+                    }
+                    Found::Head => {
+                        activity.begin_body();
+                        true
+                    }
+                    Found::Whole(_) | Found::Other => false,
+                };
+                answers.write(stream).await?;
+                if !waits {
+                    return Some(received);
+                }
                 receive(stream, &mut received, activity).await?;
                 continue;
             }
         };
         activity.begin(Phase::Answering);
-        let reply = Reply { out: &mut answer, is_head, closes, activity, date };
-        let answering = handler.answer(peer, request, body, reply);
-        let sent = AssertUnwindSafe(answering).catch_unwind().await;
+        let sent = {
+            let Answers { written, next } = &mut answers;
+            let reply = Reply { out: next, is_head, closes, activity, date };
+            let answering = handler.answer(peer, request, body, reply);
+            let mut answering = pin!(AssertUnwindSafe(answering).catch_unwind());
+            match poll_fn(|cx| Poll::Ready(answering.as_mut().poll(cx))).await {
+                Poll::Ready(sent) => sent,
+                Poll::Pending => {
+                    // It takes a while: those before it need not wait.
+                    write(stream, written).await?;
+                    answering.await
+                }
+            }
+        };
         // The panic's hook has logged it.
-        let Sent { closes } = sent.unwrap_or_else(|_| write_failure(&mut answer));
+        let Sent { closes } = sent.unwrap_or_else(|_| write_failure(&mut answers.next));
+        answers.take_next();
         received.advance(length);
         activity.begin(Phase::Idle);
-        stream.write_all(&answer).await.ok()?;
-        stream.flush().await.ok()?;
         if closes {
+            answers.write(stream).await?;
             // A client that went away first is its own business.
             let _ = stream.shutdown().await;
             return None;
@@ -121,9 +145,43 @@ pub async fn serve<H: Express, S: AsyncRead + AsyncWrite + Unpin>(
         if received.is_empty() && received.capacity() > 2 * ROOM {
             received = BytesMut::new();
         }
-        answer.clear();
-        answer.shrink_to(2 * ROOM);
     }
+}
+
+/// The answers to requests that came together, which are written together.
+#[derive(Debug, Default)]
+struct Answers {
+    /// Whole ones, to be written.
+    written: Vec<u8>,
+    /// The one that is being made.
+    next: Vec<u8>,
+}
+
+impl Answers {
+    /// Puts the answer that was made behind the others.
+    fn take_next(&mut self) {
+        if self.written.is_empty() {
+            std::mem::swap(&mut self.written, &mut self.next);
+        } else {
+            self.written.append(&mut self.next);
+        }
+    }
+
+    /// Writes what there is; `None` when nobody is there to take it.
+    async fn write<S: AsyncWrite + Unpin>(&mut self, stream: &mut S) -> Option<()> {
+        write(stream, &mut self.written).await
+    }
+}
+
+async fn write<S: AsyncWrite + Unpin>(stream: &mut S, answers: &mut Vec<u8>) -> Option<()> {
+    if answers.is_empty() {
+        return Some(());
+    }
+    stream.write_all(answers).await.ok()?;
+    stream.flush().await.ok()?;
+    answers.clear();
+    answers.shrink_to(2 * ROOM);
+    Some(())
 }
 
 /// Reads more; `None` when there is nothing more to read, or the server is to stop first.
@@ -148,6 +206,8 @@ async fn receive<S: AsyncRead + Unpin>(
 #[derive(Debug, PartialEq, Eq)]
 enum Found<'a, R> {
     Nothing,
+    /// A piece of a head, as the last of many requests that came together is.
+    Piece,
     /// The head of an ordinary request; its body is not all there yet.
     Head,
     Whole(Ordinary<'a, R>),
@@ -179,11 +239,10 @@ impl<'a, R> Ordinary<'a, R> {
         }
         let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
         let mut parsed = httparse::Request::new(&mut []);
-        // A head that comes in pieces is as rare as a wrong one.
-        let Ok(httparse::Status::Complete(start)) =
-            parsed.parse_with_uninit_headers(received, &mut headers)
-        else {
-            return Found::Other;
+        let start = match parsed.parse_with_uninit_headers(received, &mut headers) {
+            Ok(httparse::Status::Complete(start)) => start,
+            Ok(httparse::Status::Partial) if received.len() < LONGEST_PIECE => return Found::Piece,
+            Ok(httparse::Status::Partial) | Err(_) => return Found::Other,
         };
         let Some((head, Framing { closes, length })) = read_head(&parsed) else {
             return Found::Other;
@@ -280,20 +339,25 @@ pub struct Sent {
 }
 
 impl Reply<'_> {
+    /// Writes the status line and headers that are the same in every such answer, each with the end
+    /// of its line. Comes first, where it is known when the program is built.
+    pub fn start(&mut self, head: &'static str) {
+        self.out.extend_from_slice(head.as_bytes());
+    }
+
     /// Writes the status line. Comes first.
     pub fn status(&mut self, status: StatusCode) {
-        self.out.put(&b"HTTP/1.1 "[..]);
-        self.out.put(status.as_str().as_bytes());
-        self.out.put(&b" "[..]);
-        self.out.put(status.canonical_reason().unwrap_or_default().as_bytes());
-        self.out.put(&b"\r\n"[..]);
+        let reason = status.canonical_reason().unwrap_or_default();
+        for part in ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"] {
+            self.out.extend_from_slice(part.as_bytes());
+        }
     }
 
     /// Writes a header, whose value can be one.
     pub fn header(&mut self, name: &'static str, value: &str) {
         debug_assert!(value.bytes().all(|byte| byte >= b' '), "it would end the header");
         for part in [name, ": ", value, "\r\n"] {
-            self.out.put(part.as_bytes());
+            self.out.extend_from_slice(part.as_bytes());
         }
     }
 
@@ -304,15 +368,18 @@ impl Reply<'_> {
         let closes = self.closes || self.activity.is_to_finish();
         let length: usize = parts.iter().map(|part| part.len()).sum();
         let out = self.out;
-        out.put(if closes { &b"connection: close\r\n"[..] } else { b"" });
-        out.put(&b"content-length: "[..]);
-        out.put(itoa::Buffer::new().format(length).as_bytes());
-        out.put(&b"\r\ndate: "[..]);
-        self.date.with(at, |date| out.put(date.as_bytes()));
-        out.put(&b"\r\n\r\n"[..]);
+        if closes {
+            out.extend_from_slice(b"connection: close\r\n");
+        }
+        out.extend_from_slice(b"content-length: ");
+        out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+        out.extend_from_slice(b"\r\ndate: ");
+        self.date.with(at, |date| out.extend_from_slice(date.as_bytes()));
+        out.extend_from_slice(b"\r\n\r\n");
         if !self.is_head {
-            for part in parts {
-                out.put(part.as_bytes());
+            out.reserve(length);
+            for part in parts.iter().filter(|part| !part.is_empty()) {
+                out.extend_from_slice(part.as_bytes());
             }
         }
         Sent { closes }
@@ -322,9 +389,9 @@ impl Reply<'_> {
 /// Writes the answer to a request whose answering panicked, in the place of what there is of it.
 fn write_failure(out: &mut Vec<u8>) -> Sent {
     out.clear();
-    out.put(&b"HTTP/1.1 500 Internal Server Error\r\nconnection: close\r\n"[..]);
-    out.put(&b"content-type: text/plain; charset=utf-8\r\n\r\n"[..]);
-    out.put(FAILED.as_bytes());
+    out.extend_from_slice(b"HTTP/1.1 500 Internal Server Error\r\nconnection: close\r\n");
+    out.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\n\r\n");
+    out.extend_from_slice(FAILED.as_bytes());
     Sent { closes: true }
 }
 
@@ -346,7 +413,12 @@ impl Date {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::pin::Pin;
     use std::sync::Arc;
+    use std::task::Context;
+
+    use tokio::io::ReadBuf;
 
     use super::*;
     use crate::net::connections::Connections;
@@ -377,6 +449,9 @@ mod tests {
         };
         assert_eq!(find(&format!("{whole}POST")), Found::Whole(expected));
         assert_eq!(find(&format!("{request}{{")), Found::Head);
+        assert_eq!(find(&request[..request.len() - 1]), Found::Piece);
+        let long = format!("GET /here/ HTTP/1.1\r\nA: {}", "b".repeat(LONGEST_PIECE));
+        assert_eq!(find(&long), Found::Other);
         assert_eq!(find(""), Found::Nothing);
         for (method, headers) in
             [("GET", ""), ("HEAD", "Content-Length: 0\r\n"), ("GET", "Connection: close\r\n")]
@@ -418,7 +493,6 @@ mod tests {
             "POST http://a/here/ HTTP/1.1",
             "POST /here/#a HTTP/1.1",
             "POST /here/?a#b HTTP/1.1",
-            "POST",
             "PRI * HTTP/2.0",
         ] {
             assert_eq!(find(&request((line, ordinary.1))), Found::Other, "{line}");
@@ -472,6 +546,9 @@ mod tests {
         ) -> Sent {
             reply.status(StatusCode::OK);
             assert_ne!(request, "panic");
+            if request == "slow" {
+                tokio::task::yield_now().await;
+            }
             reply.end(UNIX_EPOCH, &[request, std::str::from_utf8(body).unwrap()])
         }
     }
@@ -507,6 +584,71 @@ mod tests {
             [answer("", 1, "a"), answer("", 1, ""), answer("connection: close\r\n", 2, "cd")];
         assert_eq!(answers, expected.concat());
         assert_eq!(left, None, "the connection is done with");
+    }
+
+    /// A client that counts what is written to it.
+    struct Counted<S> {
+        stream: S,
+        writes: usize,
+    }
+
+    impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_read(cx, buf)
+        }
+    }
+
+    impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.writes += 1;
+            Pin::new(&mut self.stream).poll_write(cx, bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_shutdown(cx)
+        }
+    }
+
+    /// In how many writes these requests are answered, which come together.
+    fn writes(requests: &[&str]) -> usize {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let pass = Arc::new(Door::new(Vec::new(), 1, 0)).enter(Peer::Unix).unwrap();
+            let ticket = Arc::new(Connections::default()).enter(pass);
+            let (mut client, server) = tokio::io::duplex(1 << 16);
+            client.write_all(requests.concat().as_bytes()).await.unwrap();
+            client.shutdown().await.unwrap();
+            let mut counted = Counted { stream: server, writes: 0 };
+            let (date, activity) = (Date::default(), ticket.activity());
+            assert_eq!(serve(&Parrot, &date, &mut counted, Peer::Unix, &activity).await, None);
+            let writes = counted.writes;
+            drop(counted);
+            let mut answers = String::new();
+            client.read_to_string(&mut answers).await.unwrap();
+            assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), requests.len());
+            writes
+        })
+    }
+
+    #[test]
+    fn requests_that_came_together_are_answered_together() {
+        let short = "GET /here/a HTTP/1.1\r\n\r\n";
+        assert_eq!(writes(&[short; 16]), 1);
+        // Whoever waits holds up those behind it and none before.
+        let slow = "GET /here/slow HTTP/1.1\r\n\r\n";
+        assert_eq!(writes(&[short, short, slow, short]), 2);
     }
 
     #[test]
