@@ -88,6 +88,9 @@ ${settings}
     /** The session server's URL for `config.AuthServerUrl`; it changes when the server restarts. */
     authUrl: (app = '') => `http://${auth.address}/mina_auth/${app}`,
 
+    /** The simulator's address. */
+    simulator: simulator.address,
+
     /** What `wx.login` and `wx.getUserInfo` would give on this person's phone. */
     wxLogin: async (person = {}) => (await simulate('/sim/login', person)).json(),
 
