@@ -39,7 +39,7 @@ pub trait Store: Send + Sync + 'static {
     /// The session with this id, valid or not.
     async fn session(&self, id: &SessionId) -> Result<Option<Session>, StoreError>;
 
-    /// Writes a login: the user, and the user's sessions as [`Login::keeps`] says.
+    /// Writes a login: the user, and the user's sessions as [`Login::fates`] says.
     async fn sign_in(&self, login: Login) -> Result<SignedIn, StoreError>;
 
     /// Moves last visits forward, never back, where the skey is still the same.
