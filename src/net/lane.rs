@@ -9,14 +9,13 @@
 
 use std::future::poll_fn;
 use std::mem::MaybeUninit;
-use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::{Mutex, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf as _, BytesMut};
-use futures_util::FutureExt as _;
 use hyper::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
@@ -119,19 +118,19 @@ pub async fn serve<H: Express, S: AsyncRead + AsyncWrite + Unpin>(
         let sent = {
             let Answers { written, next } = &mut answers;
             let reply = Reply { out: next, is_head, closes, activity, date };
-            let answering = handler.answer(peer, request, body, reply);
-            let mut answering = pin!(AssertUnwindSafe(answering).catch_unwind());
-            match poll_fn(|cx| Poll::Ready(answering.as_mut().poll(cx))).await {
+            // Where it stands: moved into a wrapper, all of it would be copied.
+            let mut answering = pin!(handler.answer(peer, request, body, reply));
+            match poll_fn(|cx| Poll::Ready(poll_caught(answering.as_mut(), cx))).await {
                 Poll::Ready(sent) => sent,
                 Poll::Pending => {
                     // It takes a while: those before it need not wait.
                     write(stream, written).await?;
-                    answering.await
+                    poll_fn(|cx| poll_caught(answering.as_mut(), cx)).await
                 }
             }
         };
         // The panic's hook has logged it.
-        let Sent { closes } = sent.unwrap_or_else(|_| write_failure(&mut answers.next));
+        let Sent { closes } = sent.unwrap_or_else(|| write_failure(&mut answers.next));
         answers.take_next();
         received.advance(length);
         activity.begin(Phase::Idle);
@@ -145,6 +144,14 @@ pub async fn serve<H: Express, S: AsyncRead + AsyncWrite + Unpin>(
         if received.is_empty() && received.capacity() > 2 * ROOM {
             received = BytesMut::new();
         }
+    }
+}
+
+/// Polls a future; `None` when that panics.
+fn poll_caught<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
+    match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+        Ok(poll) => poll.map(Some),
+        Err(_) => Poll::Ready(None),
     }
 }
 
@@ -414,9 +421,7 @@ impl Date {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::pin::Pin;
     use std::sync::Arc;
-    use std::task::Context;
 
     use tokio::io::ReadBuf;
 

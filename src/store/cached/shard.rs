@@ -1,11 +1,11 @@
 //! A part of the memory, behind a lock of its own.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::known::Known;
 
@@ -17,7 +17,8 @@ const LOOKS: usize = 8;
 pub(super) struct Shard {
     pub(super) entries: Vec<Arc<Known>>,
     places: HashTable<u32>,
-    hasher: RandomState,
+    /// Seeded at random. Nobody can choose the ids of sessions that are in memory.
+    hasher: DefaultHashBuilder,
     /// What the entries take, without the row and the table.
     entry_bytes: usize,
     /// Reads in flight that may fill the cache, by a number of their own.
