@@ -1,22 +1,10 @@
 //! Whole requests, as bytes on a connection to a server that knows nobody.
 
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::LazyLock;
-use std::time::Duration;
-
-use mina_auth::config::Config;
-use mina_auth::net::address::Address;
-use mina_auth::serve::{Listeners, serve};
 
 use super::seeds::{Step, steps};
-
-/// How long an answer may take before it counts as hanging.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Half of `limits.header_size`. Longer heads are refused as such or as no HTTP, as their pieces
-/// happen to come.
-const LONGEST: usize = 8 * 1024;
+use super::server::{self, LONGEST, OUT_OF_THE_ORDINARY, start};
 
 /// Nobody listens where its WeChat should be.
 const SETTINGS: &str = r#"
@@ -31,9 +19,6 @@ const SETTINGS: &str = r#"
 
 /// What no input has.
 const ACCESS_KEY: &str = "server.access_key = \"5c1f8a3e9b7d4260\"\n";
-
-/// A request after which a connection has left the express lane.
-const OUT_OF_THE_ORDINARY: &[u8] = b"GET /elsewhere HTTP/1.1\r\nHost: x\r\n\r\n";
 
 pub fn seeds() -> Vec<Vec<u8>> {
     let mut seeds: Vec<_> = steps().iter().map(Step::request).collect();
@@ -69,37 +54,10 @@ pub fn run(data: &[u8]) {
 
 /// The statuses of all that is answered to these bytes, and the return codes.
 fn exchange(server: SocketAddr, data: &[u8]) -> Vec<(String, Option<String>)> {
-    let mut stream = TcpStream::connect(server).expect("it listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-    // A server that has heard enough closes.
-    let _ = stream.write_all(data).and_then(|()| stream.shutdown(Shutdown::Write));
-    let mut received = Vec::new();
-    if let Err(error) = stream.read_to_end(&mut received) {
-        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "it is no end: {error}");
-    }
-    let received = String::from_utf8(received).expect("answers are text");
-    let mut answers = received.split("HTTP/1.");
-    assert_eq!(answers.next(), Some(""), "{received}");
     let status = |answer: &str| answer.chars().skip(2).take(3).collect();
     let code = |answer: &str| {
         let (_, rest) = answer.split_once("\"returnCode\":")?;
         rest.split_once(',').map(|(code, _)| code.to_owned())
     };
-    answers.map(|answer| (status(answer), code(answer))).collect()
-}
-
-/// Starts a server, which lasts as long as the process.
-fn start(settings: &str) -> SocketAddr {
-    let file = tempfile::NamedTempFile::new().expect("a file can be made");
-    std::fs::write(&file, settings).expect("it can be written");
-    let config = Config::load(Some(file.path())).expect("the settings are right");
-    let listeners = Listeners::bind(&config).expect("there are free ports");
-    let Some(&Address::Ip(address)) = listeners.public_addresses().next() else {
-        panic!("it listens on no port")
-    };
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
-        runtime.block_on(serve(&config, listeners, std::future::pending())).expect("it serves");
-    });
-    address
+    server::exchange(server, data).iter().map(|answer| (status(answer), code(answer))).collect()
 }

@@ -5,8 +5,10 @@
 pub mod config;
 pub mod envelope;
 pub mod headers;
+pub mod lanes;
 pub mod open_data;
 mod seeds;
+mod server;
 pub mod stored_secret;
 
 /// Writes the seeds where libFuzzer begins.

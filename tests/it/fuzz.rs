@@ -76,6 +76,11 @@ fn headers() {
 }
 
 #[test]
+fn lanes() {
+    fuzz(&targets::lanes::seeds(), targets::lanes::run);
+}
+
+#[test]
 fn config() {
     fuzz(&targets::config::seeds(), targets::config::run);
 }
