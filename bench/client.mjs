@@ -30,17 +30,28 @@ export function request(text, close = false) {
     + `Content-Type: application/json\r\nContent-Length: ${text.length}\r\n${connection}\r\n${text}`;
 }
 
-/** Sends one request; resolves to the answer's body and its bytes on the wire. */
-export async function probe(port, text, { close = false } = {}) {
+/** A proxy's question whose this session is, as it goes over the wire. */
+export function forwardAuth(session) {
+  const token = `${session.slice(0, 32)}.${session.slice(32, 64)}`;
+  return `GET /v1/forward-auth HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ${token}\r\n\r\n`;
+}
+
+/** Sends the body of one request; resolves to the answer's body and its bytes on the wire. */
+export function probe(port, text, { close = false } = {}) {
+  return send(port, request(text, close));
+}
+
+/** Sends one request; resolves to the answer's head, its body and its bytes on the wire. */
+export async function send(port, bytes) {
   const socket = connect({ port, host: '127.0.0.1', noDelay: true });
   socket.setTimeout(LIMIT_MS, () => socket.destroy(new Error('no answer to a probe')));
-  socket.setEncoding('latin1').write(request(text, close));
+  socket.setEncoding('latin1').write(bytes);
   let received = '';
   try {
     for await (const chunk of socket) {
       received += chunk;
       const [answer] = answers(received);
-      if (answer) return { text: answer.text, bytes: answer.end };
+      if (answer) return { head: answer.head, text: answer.text, bytes: answer.end };
     }
   } finally {
     socket.destroy();
@@ -56,7 +67,7 @@ export function* answers(received) {
     const length = Number(/content-length: (\d+)/i.exec(received.slice(at, head))[1]);
     const end = head + END_OF_HEAD.length + length;
     if (end > received.length) return;
-    yield { text: received.slice(head + END_OF_HEAD.length, end), end };
+    yield { head: received.slice(at, head), text: received.slice(head + END_OF_HEAD.length, end), end };
     at = end;
   }
 }

@@ -10,6 +10,7 @@ import { run, runningPids } from './processes.mjs';
 /** How many connections requests are sent on. */
 export const CONNECTIONS = 64;
 const REQUESTS = fileURLToPath(new URL('requests.lua', import.meta.url));
+const FLOOD = fileURLToPath(new URL('flood.mjs', import.meta.url));
 
 const TICKS = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
 
@@ -78,9 +79,20 @@ export class Meter {
       '-t2', `-c${CONNECTIONS}`, `-d${seconds}s`, '-s', REQUESTS, ...(close ? ['-H', 'Connection: close'] : []),
       `http://127.0.0.1:${server.port}/mina_auth/`, '--', ...kind.map(String),
     ];
+    return this.#measure(server, () => run('wrk', args, { seconds: seconds + 30 }), answerBytes);
+  }
+
+  /** Sends a request again and again over the server's Unix socket. */
+  async flood(server, { request, answerBytes, seconds }) {
+    const args = [FLOOD, server.socket, CONNECTIONS, seconds, request].map(String);
+    return this.#measure(server, () => run(process.execPath, args, { seconds: seconds + 30 }), answerBytes);
+  }
+
+  /** Runs a load, which prints its outcome as one line of JSON, and counts the server's CPU meanwhile. */
+  async #measure(server, load, answerBytes) {
     const pids = server.pids();
     const before = { wall: performance.now(), cpu: cpuSeconds(pids), own: ownCpuSeconds(), busy: busySeconds(this.cpus) };
-    const output = await run('wrk', args, { seconds: seconds + 30 });
+    const output = await load();
     const cpu = cpuSeconds(pids) - before.cpu;
     const own = ownCpuSeconds() - before.own;
     const wall = (performance.now() - before.wall) / 1000;

@@ -4,6 +4,9 @@
 --                      checks sessions of FILE at random: records of 64 bytes, id and skey, and a
 --                      line feed; with COUNT 1 the same one again and again; with RUN and RUNS
 --                      none of them twice in all those runs, which are counted from 0
+--   pipelined FILE DEPTH
+--                      checks the first session of FILE, so many times in one write
+--   forward-auth FILE  asks whose the first session of FILE is, as a proxy does
 --   login SEED BODY    logs in a new user each time, whose code replaces the CODE of BODY
 --
 -- `done` prints the outcome as one line of JSON.
@@ -97,13 +100,26 @@ function init(arguments)
     request = new_logins(arguments[2], arguments[3])
     return
   end
+  if kind == "forward-auth" then
+    -- Without a `request` wrk formats this once and sends the same bytes every time.
+    local session = io.open(arguments[2]):read("*l")
+    wrk.method, wrk.path = "GET", "/v1/forward-auth"
+    wrk.headers["Authorization"] = ("Bearer %s.%s"):format(session:sub(1, HALF), session:sub(HALF + 1))
+    return
+  end
   local path, count = arguments[2], tonumber(arguments[3])
+  if kind == "pipelined" then
+    local session = io.open(path):read("*l")
+    local body = AUTH:format(session:sub(1, HALF), session:sub(HALF + 1))
+    local requests = wrk.format(nil, nil, nil, body):rep(count)
+    request = function() return requests end
+    return
+  end
   local run, runs = tonumber(arguments[4]), tonumber(arguments[5])
   if count > 1 then
     math.randomseed(os.time() + number)
     request = random_auth(path, count, run and drawing_once(count, run, runs) or drawing(count))
   else
-    -- Without a `request` wrk formats this once and sends the same bytes every time.
     local session = io.open(path):read("*l")
     wrk.body = AUTH:format(session:sub(1, HALF), session:sub(HALF + 1))
   end

@@ -5,11 +5,11 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { auth, checkAll, login, probe, steadyLogins } from './client.mjs';
+import { auth, checkAll, forwardAuth, login, probe, request, send, steadyLogins } from './client.mjs';
 import { memory, settle } from './measure.mjs';
 import { run } from './processes.mjs';
 import {
-  CONSTANT, WECHAT, configure, startMariadb, startMinaAuth, startNginx, startRedis, userData,
+  BEHIND, CONSTANT, HEADERS, WECHAT, configure, startMariadb, startMinaAuth, startNginx, startRedis, userData,
 } from './servers.mjs';
 import { firstSession, keepInMemory } from './store.mjs';
 
@@ -19,6 +19,9 @@ const MiB = 1024 * 1024;
 export const SCENARIOS = [
   { rows: ['idle'], measure: idle },
   { rows: ['cpu-hot', 'rate-nginx', 'rate-redis', 'p99'], measure: hotSession },
+  { rows: ['socket'], measure: overSocket },
+  { rows: ['pipelined'], measure: pipelined },
+  { rows: ['forward-auth', 'behind-nginx'], measure: forwardAuths },
   { rows: ['connections'], measure: newConnections },
   { rows: ['p99-logins'], measure: besideLogins },
   { rows: ['logins-sqlite'], measure: loginsOnSqlite },
@@ -56,6 +59,62 @@ async function hotSession(bench) {
       'rate-nginx': rate,
       'rate-redis': { ours: rate.ours, theirs: runs.redis },
       p99: compare(runs, 'p99Millis'),
+    };
+  });
+}
+
+async function overSocket(bench) {
+  return withServers(async (use) => {
+    const store = await bench.store(1);
+    const socket = join(bench.dir, 'mina-auth.sock');
+    const { server, nginx, turns } = await besideNginx(bench, use, store, { socket });
+    const check = request(auth(firstSession(store)));
+    const turn = (server, { bytes }) => (seconds) => bench.meter.flood(server, { request: check, answerBytes: bytes, seconds });
+    const runs = await inTurns(bench, {
+      ours: turn(server, turns.ours.answer), nginx: turn(nginx, turns.nginx.answer),
+    });
+    return { socket: compare(runs, 'cpuMicros') };
+  });
+}
+
+async function pipelined(bench) {
+  const DEPTH = 16;
+  return withServers(async (use) => {
+    const store = await bench.store(1);
+    const { server, turns } = await besideNginx(bench, use, store);
+    const kind = ['pipelined', store.sessions, DEPTH];
+    const many = (seconds) => bench.meter.wrk(server, { kind, answerBytes: turns.ours.answer.bytes, seconds });
+    const runs = await inTurns(bench, { ours: many, single: turns.ours });
+    const cpu = (measured) => measured.map((run) => run.cpuMicros);
+    return { pipelined: { ours: cpu(runs.ours), theirs: cpu(runs.single) } };
+  });
+}
+
+/** Whose a session is, asked by wrk and by an nginx in front. */
+async function forwardAuths(bench) {
+  return withServers(async (use) => {
+    const store = await bench.store(1);
+    const server = await use(mina(bench, { storage: store.storage }));
+    const asked = forwardAuth(firstSession(store));
+    const { head, bytes } = await send(server.port, asked);
+    const named = ['x-wx-openid', 'x-wx-appid', 'x-wx-source', 'remote-user', 'cache-control'];
+    const headers = named.map((name) => [name, new RegExp(`^${name}: (.*)$`, 'im').exec(head)[1]]);
+    const nginx = await use(startNginx(bench.dir, HEADERS(headers)));
+    const constant = await send(nginx.port, asked);
+    const kind = ['forward-auth', store.sessions];
+    const turn = (server, answerBytes) => (seconds) => bench.meter.wrk(server, { kind, answerBytes, seconds });
+    const alone = await inTurns(bench, { ours: turn(server, bytes), nginx: turn(nginx, constant.bytes) });
+
+    const fronts = {};
+    for (const [name, { port }] of Object.entries({ ours: server, nginx })) {
+      const front = await use(startNginx(bench.dir, BEHIND, { vouchingPort: port }));
+      const answer = await send(front.port, asked);
+      if (!answer.head.includes(headers[0][1])) throw new Error(`nobody was vouched for: ${answer.head}`);
+      fronts[name] = turn(front, answer.bytes);
+    }
+    return {
+      'forward-auth': compare(alone, 'cpuMicros'),
+      'behind-nginx': compare(await inTurns(bench, fronts), 'rate'),
     };
   });
 }
@@ -199,10 +258,12 @@ async function besideNginx(bench, use, store, { close = false, ...options } = {}
   const nginx = await use(startNginx(bench.dir, CONSTANT(answer.text)));
   const constant = await right(nginx.port, request, { close });
   const kind = ['auth', store.sessions, store.count];
-  const turn = (server, { bytes }) => (seconds) =>
-    bench.meter.wrk(server, { kind, close, answerBytes: bytes, seconds });
+  const turn = (server, answer) => {
+    const measured = (seconds) => bench.meter.wrk(server, { kind, close, answerBytes: answer.bytes, seconds });
+    return Object.assign(measured, { answer });
+  };
   await settle(server);
-  return { server, turns: { ours: turn(server, answer), nginx: turn(nginx, constant) } };
+  return { server, nginx, turns: { ours: turn(server, answer), nginx: turn(nginx, constant) } };
 }
 
 /** Sends a request that must succeed. */

@@ -46,11 +46,11 @@ export function userData() {
 }
 
 /** Writes a configuration: the defaults, but for addresses, the store, the app and what `cache` says. */
-export function configure(dir, { storage, port = 0, wechatPort = 9, cacheBytes }) {
+export function configure(dir, { storage, port = 0, socket, wechatPort = 9, cacheBytes }) {
   const file = join(mkdtempSync(join(dir, 'config-')), 'mina-auth.toml');
   writeFileSync(file, `
 [server]
-listen = "127.0.0.1:${port}"
+listen = ["127.0.0.1:${port}"${socket ? `, "unix:${socket}"` : ''}]
 [storage]
 url = "${storage}"
 [wechat]
@@ -80,7 +80,7 @@ export async function startMinaAuth(binary, dir, options) {
     const reason = await run(binary, args, { cwd: dir, seconds: 5 }).catch((told) => told.message);
     throw new Error(`${error.message}; ${reason}`);
   }
-  return { ...server, port, started, pids: () => [server.pid] };
+  return { ...server, port, socket: options.socket, started, pids: () => [server.pid] };
 }
 
 /** What nginx answers: a constant, or as WeChat does, to whom every code is good. */
@@ -88,10 +88,28 @@ export const CONSTANT = (text) => `default_type "application/json; charset=utf-8
 export const WECHAT =
   `default_type text/plain; return 200 '{"session_key":"${SESSION_KEY}","openid":"$arg_js_code"}';`;
 
-/** Starts nginx, tuned to do nothing but answer. */
-export async function startNginx(dir, answer) {
+/** What it answers with these headers and no body. */
+export const HEADERS = (headers) =>
+  `${headers.map(([name, value]) => `add_header ${name} "${value}";`).join(' ')} return 200;`;
+
+/** An image for those whom another server vouches for, asked as docs/gateway.md has it. */
+export const BEHIND = `auth_request /vouch; auth_request_set $openid $upstream_http_x_wx_openid;
+      add_header X-Openid $openid; empty_gif;`;
+const VOUCHING = `location = /vouch {
+      internal;
+      proxy_pass http://vouching/v1/forward-auth;
+      proxy_method HEAD;
+      proxy_pass_request_body off;
+      proxy_set_header Content-Length "";
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+    }`;
+
+/** Starts nginx, tuned to do nothing but answer; `socket` is one that it listens on too. */
+export async function startNginx(dir, answer, { vouchingPort } = {}) {
   const port = await freePort();
   const prefix = mkdtempSync(join(dir, 'nginx-'));
+  const socket = join(prefix, 'socket');
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
     .map((name) => `${name}_temp_path ${prefix}/${name};`).join(' ');
   writeFileSync(join(prefix, 'nginx.conf'), `
@@ -104,15 +122,18 @@ http {
   ${temporary}
   keepalive_timeout 90s;
   keepalive_requests 1000000000;
+  ${vouchingPort ? `upstream vouching { server 127.0.0.1:${vouchingPort}; keepalive 64; keepalive_requests 1000000000; }` : ''}
   server {
     listen 127.0.0.1:${port} backlog=4096;
+    listen unix:${socket} backlog=4096;
     location / { ${answer} }
+    ${vouchingPort ? VOUCHING : ''}
   }
 }
 `);
   const server = start('nginx', ['-p', prefix, '-c', join(prefix, 'nginx.conf'), '-e', join(prefix, 'error.log')]);
   await listening(port, server);
-  return { ...server, port, pids: () => children(server.pid) };
+  return { ...server, port, socket, pids: () => children(server.pid) };
 }
 
 /** Starts Redis, which keeps nothing on disk. */

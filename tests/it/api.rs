@@ -4,6 +4,8 @@ use std::io::{Read as _, Write as _};
 
 use serde_json::{Value, json};
 
+use crate::mariadb::Mariadb;
+use crate::mysql;
 use crate::support::http::{self, Connection, Response};
 use crate::support::server::CHECK;
 use crate::support::wechat::Reply;
@@ -17,6 +19,13 @@ const MAGIC: &str = "F2C224D4-2BCE-4C64-AF9F-A6D872000D1A";
 /// The server of a WeChat for which everybody is who the code says.
 fn serve() -> Server {
     Setup::new(WeChat::of_anybody().address).serve()
+}
+
+/// The same on every kind of store.
+fn setups() -> [Setup; 3] {
+    let wechat = WeChat::of_anybody().address;
+    let memory = Setup::new(wechat).with("storage.url = \"memory:\"");
+    [Setup::new(wechat), memory, mysql::on(&Mariadb::shared().database_now(), wechat)]
 }
 
 fn ask(
@@ -63,118 +72,126 @@ fn assert_problem(response: &Response, status: u16, code: u64) {
 
 #[test]
 fn a_login_gives_a_token_that_both_ways_know() {
-    let server = serve();
-    let response = ask(&server, "POST", "/v1/login", &[], r#"{"code":"person"}"#);
-    let login = json_of(&response);
-    assert_eq!(response.header("content-type"), "application/json; charset=utf-8");
-    assert_eq!(response.header("cache-control"), "no-store");
-    assert_eq!(login["openid"], "person");
-    assert_eq!(login["appid"], APP);
-    assert_eq!((&login["is_new"], &login["expires_in"]), (&true.into(), &2_592_000.into()));
-    assert_eq!(login["profile"]["openId"], "person");
-    assert_eq!(login.get("unionid"), None);
-    assert!(!response.text().contains("session_key"), "{login}");
-    let token = login["token"].as_str().unwrap();
-    let session = json_of(&get(&server, "/v1/session", token));
-    assert_eq!((&session["openid"], &session["appid"]), (&login["openid"], &login["appid"]));
-    assert_eq!(session["profile"], login["profile"]);
-    for time in ["created_at", "last_visit_at", "expires_at"] {
-        let time = session[time].as_str().unwrap();
-        assert!(time.len() == 20 && time.ends_with('Z'), "{time}");
+    for server in setups().map(|setup| setup.serve()) {
+        let response = ask(&server, "POST", "/v1/login", &[], r#"{"code":"person"}"#);
+        let login = json_of(&response);
+        assert_eq!(response.header("content-type"), "application/json; charset=utf-8");
+        assert_eq!(response.header("cache-control"), "no-store");
+        assert_eq!(login["openid"], "person");
+        assert_eq!(login["appid"], APP);
+        assert_eq!((&login["is_new"], &login["expires_in"]), (&true.into(), &2_592_000.into()));
+        assert_eq!(login["profile"]["openId"], "person");
+        assert_eq!(login.get("unionid"), None);
+        assert!(!response.text().contains("session_key"), "{login}");
+        let token = login["token"].as_str().unwrap();
+        let session = json_of(&get(&server, "/v1/session", token));
+        assert_eq!((&session["openid"], &session["appid"]), (&login["openid"], &login["appid"]));
+        assert_eq!(session["profile"], login["profile"]);
+        for time in ["created_at", "last_visit_at", "expires_at"] {
+            let time = session[time].as_str().unwrap();
+            assert!(time.len() == 20 && time.ends_with('Z'), "{time}");
+        }
+        assert!(session["expires_at"].as_str() > session["last_visit_at"].as_str(), "{session}");
+        let (id, skey) = token.rsplit_once('.').unwrap();
+        let session = Session { id: id.into(), skey: skey.into() };
+        assert_eq!(server.check(&session).line(), "0 AUTH_SUCCESS");
     }
-    assert!(session["expires_at"].as_str() > session["last_visit_at"].as_str(), "{session}");
-    let (id, skey) = token.rsplit_once('.').unwrap();
-    let session = Session { id: id.into(), skey: skey.into() };
-    assert_eq!(server.check(&session).line(), "0 AUTH_SUCCESS");
 }
 
 #[test]
 fn a_session_of_a_wafer_login_is_good_here() {
-    let server = serve();
-    let Session { id, skey } = server.session("person");
-    assert_eq!(get(&server, "/v1/session", &format!("{id}.{skey}")).status, 200);
-    let headers = [("X-WX-Id", id.as_str()), ("X-WX-Skey", skey.as_str())];
-    assert_eq!(ask(&server, "GET", "/v1/session", &headers, "").status, 200);
-    assert_eq!(ask(&server, "GET", "/v1/forward-auth", &headers, "").status, 200);
+    for server in setups().map(|setup| setup.serve()) {
+        let Session { id, skey } = server.session("person");
+        assert_eq!(get(&server, "/v1/session", &format!("{id}.{skey}")).status, 200);
+        let headers = [("X-WX-Id", id.as_str()), ("X-WX-Skey", skey.as_str())];
+        assert_eq!(ask(&server, "GET", "/v1/session", &headers, "").status, 200);
+        assert_eq!(ask(&server, "GET", "/v1/forward-auth", &headers, "").status, 200);
+    }
 }
 
 #[test]
 fn every_device_has_a_session_of_its_own_up_to_a_limit() {
-    let server = Setup::new(WeChat::of_anybody().address).with("api.sessions_per_user = 2").serve();
-    let wafer = server.session("person");
-    let tokens = [(); 3].map(|()| log_in(&server, "person"));
-    let status = |token: &str| get(&server, "/v1/session", token).status;
-    assert_eq!(tokens.each_ref().map(|token| status(token)), [401, 200, 200]);
-    assert_eq!(server.check(&wafer).code, 0, "a Wafer session is not a device's");
-    // The one session of Wafer logins is renewed, and that ends no device's.
-    assert_eq!(server.log_in("person").message, "UPDATE_SESSION_SUCCESS");
-    assert_eq!(server.check(&wafer).code, 60012);
-    assert_eq!(tokens.each_ref().map(|token| status(token)), [401, 200, 200]);
+    for setup in setups() {
+        let server = setup.with("api.sessions_per_user = 2").serve();
+        let wafer = server.session("person");
+        let tokens = [(); 3].map(|()| log_in(&server, "person"));
+        let status = |token: &str| get(&server, "/v1/session", token).status;
+        assert_eq!(tokens.each_ref().map(|token| status(token)), [401, 200, 200]);
+        assert_eq!(server.check(&wafer).code, 0, "a Wafer session is not a device's");
+        // The one session of Wafer logins is renewed, and that ends no device's.
+        assert_eq!(server.log_in("person").message, "UPDATE_SESSION_SUCCESS");
+        assert_eq!(server.check(&wafer).code, 60012);
+        assert_eq!(tokens.each_ref().map(|token| status(token)), [401, 200, 200]);
+    }
 }
 
 #[test]
 fn logging_out_ends_the_session_and_no_other() {
-    let server = serve();
-    let [first, second] = [(); 2].map(|()| log_in(&server, "person"));
-    let bearer = format!("Bearer {first}");
-    let headers = [("Authorization", bearer.as_str())];
-    let response = ask(&server, "DELETE", "/v1/session", &headers, "");
-    assert_eq!((response.status, response.text()), (204, ""));
-    assert_eq!(response.header("cache-control"), "no-store");
-    assert_problem(&get(&server, "/v1/session", &first), 401, 60012);
-    assert_eq!(get(&server, "/v1/forward-auth", &first).status, 401);
-    assert_problem(&ask(&server, "DELETE", "/v1/session", &headers, ""), 401, 60012);
-    assert_eq!(get(&server, "/v1/session", &second).status, 200);
+    for server in setups().map(|setup| setup.serve()) {
+        let [first, second] = [(); 2].map(|()| log_in(&server, "person"));
+        let bearer = format!("Bearer {first}");
+        let headers = [("Authorization", bearer.as_str())];
+        let response = ask(&server, "DELETE", "/v1/session", &headers, "");
+        assert_eq!((response.status, response.text()), (204, ""));
+        assert_eq!(response.header("cache-control"), "no-store");
+        assert_problem(&get(&server, "/v1/session", &first), 401, 60012);
+        assert_eq!(get(&server, "/v1/forward-auth", &first).status, 401);
+        assert_problem(&ask(&server, "DELETE", "/v1/session", &headers, ""), 401, 60012);
+        assert_eq!(get(&server, "/v1/session", &second).status, 200);
+    }
 }
 
 #[test]
 fn other_nodes_refuse_who_has_logged_out() {
-    let setup = Setup::new(WeChat::of_anybody().address);
-    let [here, there] = [setup.serve(), setup.serve()];
-    let token = log_in(&here, "person");
-    assert_eq!(get(&there, "/v1/forward-auth", &token).status, 200);
-    let bearer = format!("Bearer {token}");
-    let gone = ask(&here, "DELETE", "/v1/session", &[("Authorization", &bearer)], "");
-    assert_eq!(gone.status, 204);
-    eventually(PATIENCE, "the other node refuses it", || {
-        (get(&there, "/v1/forward-auth", &token).status == 401).then_some(())
-    });
+    let [sqlite, _, mysql] = setups();
+    for setup in [sqlite, mysql] {
+        let [here, there] = [setup.serve(), setup.serve()];
+        let token = log_in(&here, "person");
+        assert_eq!(get(&there, "/v1/forward-auth", &token).status, 200);
+        let bearer = format!("Bearer {token}");
+        let gone = ask(&here, "DELETE", "/v1/session", &[("Authorization", &bearer)], "");
+        assert_eq!(gone.status, 204);
+        eventually(PATIENCE, "the other node refuses it", || {
+            (get(&there, "/v1/forward-auth", &token).status == 401).then_some(())
+        });
+    }
 }
 
 #[test]
 fn forward_auth_says_who_it_is_in_headers() {
-    let server = serve();
-    let token = log_in(&server, "person");
-    let bearer = format!("Bearer {token}");
-    for (method, path, body) in [
-        ("GET", "/v1/forward-auth", ""),
-        ("HEAD", "/v1/forward-auth", ""),
-        ("POST", "/v1/forward-auth/orders/1?x=1", "a body"),
-        ("PUT", "/v1/forward-auth/", "a body"),
-        ("OPTIONS", "/v1/forward-auth", ""),
-    ] {
-        let headers = [
-            ("Authorization", bearer.as_str()),
-            ("X-WX-OPENID", "forged"),
-            ("X_WX_OPENID", "forged"),
-            ("X-WX-UNIONID", "forged"),
-        ];
-        let request = http::request(method, path, &headers, body.as_bytes());
-        let response = match method {
-            "HEAD" => Connection::open(server.address).send(request).read_head(),
-            _ => http::send(server.address, request),
-        };
-        assert_eq!((response.status, response.body.len()), (200, 0), "{method} {path}");
-        for (name, value) in [
-            ("content-length", "0"),
-            ("x-wx-openid", "person"),
-            ("x-wx-appid", APP),
-            ("x-wx-unionid", ""),
-            ("x-wx-source", "wx_client"),
-            ("remote-user", "person"),
-            ("cache-control", "no-store"),
+    for server in setups().map(|setup| setup.serve()) {
+        let token = log_in(&server, "person");
+        let bearer = format!("Bearer {token}");
+        for (method, path, body) in [
+            ("GET", "/v1/forward-auth", ""),
+            ("HEAD", "/v1/forward-auth", ""),
+            ("POST", "/v1/forward-auth/orders/1?x=1", "a body"),
+            ("PUT", "/v1/forward-auth/", "a body"),
+            ("OPTIONS", "/v1/forward-auth", ""),
         ] {
-            assert_eq!(response.header(name), value, "{name}, {method} {path}");
+            let headers = [
+                ("Authorization", bearer.as_str()),
+                ("X-WX-OPENID", "forged"),
+                ("X_WX_OPENID", "forged"),
+                ("X-WX-UNIONID", "forged"),
+            ];
+            let request = http::request(method, path, &headers, body.as_bytes());
+            let response = match method {
+                "HEAD" => Connection::open(server.address).send(request).read_head(),
+                _ => http::send(server.address, request),
+            };
+            assert_eq!((response.status, response.body.len()), (200, 0), "{method} {path}");
+            for (name, value) in [
+                ("content-length", "0"),
+                ("x-wx-openid", "person"),
+                ("x-wx-appid", APP),
+                ("x-wx-unionid", ""),
+                ("x-wx-source", "wx_client"),
+                ("remote-user", "person"),
+                ("cache-control", "no-store"),
+            ] {
+                assert_eq!(response.header(name), value, "{name}, {method} {path}");
+            }
         }
     }
 }
@@ -197,40 +214,43 @@ fn forward_auth_tells_the_unionid_where_there_is_one() {
 
 #[test]
 fn forward_auth_makes_the_client_log_in_again() {
-    let server = serve();
-    let token = log_in(&server, "person");
-    for wrong in [
-        String::new(),
-        format!("{token}x"),
-        token.replace('.', ""),
-        token.replace('.', ".x."),
-        format!("x{token}"),
-        ".".to_owned(),
-        "a.b".repeat(3_000),
-    ] {
-        let response = get(&server, "/v1/forward-auth", &wrong);
-        assert_eq!(response.status, 401, "{wrong}");
-        let answer = json_of(&response);
-        assert_eq!((&answer[MAGIC], &answer["code"]), (&1.into(), &60012.into()));
-        assert_eq!(answer["error"], "ERR_INVALID_SESSION");
-        assert_ne!(answer["message"].as_str(), None);
-        assert_eq!(response.header("www-authenticate"), "Bearer error=\"invalid_token\"");
+    for server in setups().map(|setup| setup.serve()) {
+        let token = log_in(&server, "person");
+        for wrong in [
+            String::new(),
+            format!("{token}x"),
+            token.replace('.', ""),
+            token.replace('.', ".x."),
+            format!("x{token}"),
+            ".".to_owned(),
+            "a.b".repeat(3_000),
+        ] {
+            let response = get(&server, "/v1/forward-auth", &wrong);
+            assert_eq!(response.status, 401, "{wrong}");
+            let answer = json_of(&response);
+            assert_eq!((&answer[MAGIC], &answer["code"]), (&1.into(), &60012.into()));
+            assert_eq!(answer["error"], "ERR_INVALID_SESSION");
+            assert_ne!(answer["message"].as_str(), None);
+            assert_eq!(response.header("www-authenticate"), "Bearer error=\"invalid_token\"");
+        }
+        let nobody = ask(&server, "GET", "/v1/forward-auth", &[], "");
+        assert_eq!((nobody.status, nobody.header("www-authenticate")), (401, "Bearer"));
+        assert_eq!(json_of(&nobody)[MAGIC], 1);
     }
-    let nobody = ask(&server, "GET", "/v1/forward-auth", &[], "");
-    assert_eq!((nobody.status, nobody.header("www-authenticate")), (401, "Bearer"));
-    assert_eq!(json_of(&nobody)[MAGIC], 1);
 }
 
 #[test]
 fn a_bearer_token_goes_before_the_two_headers() {
-    let server = serve();
-    let Session { id, skey } = server.session("person");
-    let mut headers = vec![("X-WX-Id", id.as_str()), ("X-WX-Skey", skey.as_str())];
-    let status = |headers: &[(&str, &str)]| ask(&server, "GET", "/v1/session", headers, "").status;
-    assert_eq!(status(&headers), 200);
-    headers.push(("Authorization", "Bearer no.good"));
-    assert_eq!(status(&headers), 401);
-    assert_eq!(status(&headers[..1]), 401);
+    for server in setups().map(|setup| setup.serve()) {
+        let Session { id, skey } = server.session("person");
+        let mut headers = vec![("X-WX-Id", id.as_str()), ("X-WX-Skey", skey.as_str())];
+        let status =
+            |headers: &[(&str, &str)]| ask(&server, "GET", "/v1/session", headers, "").status;
+        assert_eq!(status(&headers), 200);
+        headers.push(("Authorization", "Bearer no.good"));
+        assert_eq!(status(&headers), 401);
+        assert_eq!(status(&headers[..1]), 401);
+    }
 }
 
 #[test]
@@ -262,17 +282,18 @@ fn forward_auth_has_more_places_for_a_token() {
 
 #[test]
 fn forward_auth_may_be_optional_and_for_one_app() {
-    let server = serve();
-    let token = log_in(&server, "person");
-    let optional = "/v1/forward-auth?optional=1";
-    let nobody = ask(&server, "GET", optional, &[], "");
-    assert_eq!((nobody.status, nobody.header("x-wx-openid")), (200, ""));
-    assert_eq!(get(&server, optional, "no.good").status, 401);
-    assert_eq!(get(&server, optional, &token).header("x-wx-openid"), "person");
-    let app = |appid: &str| format!("/v1/forward-auth?appid={appid}");
-    assert_eq!(get(&server, &app(APP), &token).status, 200);
-    assert_eq!(get(&server, &app(&APP.replace('w', "%77")), &token).status, 200);
-    assert_eq!(get(&server, &app(OTHER_APP), &token).status, 401);
+    for server in setups().map(|setup| setup.serve()) {
+        let token = log_in(&server, "person");
+        let optional = "/v1/forward-auth?optional=1";
+        let nobody = ask(&server, "GET", optional, &[], "");
+        assert_eq!((nobody.status, nobody.header("x-wx-openid")), (200, ""));
+        assert_eq!(get(&server, optional, "no.good").status, 401);
+        assert_eq!(get(&server, optional, &token).header("x-wx-openid"), "person");
+        let app = |appid: &str| format!("/v1/forward-auth?appid={appid}");
+        assert_eq!(get(&server, &app(APP), &token).status, 200);
+        assert_eq!(get(&server, &app(&APP.replace('w', "%77")), &token).status, 200);
+        assert_eq!(get(&server, &app(OTHER_APP), &token).status, 401);
+    }
 }
 
 /// A failure that is the server's must not make a client throw its session away.
