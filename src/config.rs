@@ -40,6 +40,7 @@ pub struct Config {
     pub cache: Cache,
     pub limits: Limits,
     pub admin: Admin,
+    pub metrics: Metrics,
     pub log: Log,
 }
 
@@ -78,6 +79,12 @@ pub struct WeChat {
     pub fallback: Texts,
     pub timeout: Span,
     pub proxy: String,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    pub app_label: bool,
 }
 
 /// An app of the configuration file.

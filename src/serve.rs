@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{error, info, warn};
 
-use crate::admin::{Admin, health};
+use crate::admin::{Admin, health, metrics};
 use crate::causes::with_causes;
 use crate::clock;
 use crate::config::{Addresses, Config, Touch};
@@ -28,8 +28,10 @@ use crate::operations::limits::RequestLimits;
 use crate::operations::{Operations, SessionSettings};
 use crate::session::Lifetime;
 use crate::store::cached::{CacheSettings, Cached};
+use crate::store::metered::{Metered, StoreNumbers};
 use crate::store::{self, Expiry, Opener, Store};
 use crate::telemetry::requests::RequestLog;
+use crate::telemetry::tally::Tallies;
 use crate::wechat::client::{self, Client};
 
 /// How often the change feed is read.
@@ -99,7 +101,8 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
     raise_open_files(config);
-    let operations = Arc::new(operations(config).await?);
+    let store_numbers = StoreNumbers::new()?;
+    let operations = Arc::new(operations(config, store_numbers.clone()).await?);
     let (stopping, stopped) = watch::channel(false);
     let Listeners { public, public_tls, admin, admin_tls } = listeners;
     let [public_terms, admin_terms] = terms(config, public_tls, admin_tls)?;
@@ -123,11 +126,22 @@ pub async fn serve(
         wafer: Wafer { initdata: config.initdata()?, default_lifetime: Lifetime::default() },
     });
     log_addresses("protocol", &public);
-    let handler = || Public::new(Arc::clone(&shared), RequestLog::new(&config.log));
+    let tallies = Tallies::default();
+    let handler =
+        || Public::new(Arc::clone(&shared), RequestLog::new(&config.log, tallies.tally()));
     let drain = config.server.drain_timeout.0;
     let threads = listener::serve(public, handler, &public_terms, &stopped, drain)?;
 
-    let routes = health::router(Arc::clone(&operations), stopped);
+    let numbers = metrics::router(metrics::Sources {
+        operations: Arc::clone(&operations),
+        tallies: tallies.clone(),
+        store: store_numbers,
+        listeners: [&public_terms, &admin_terms]
+            .map(|terms| (Arc::clone(&terms.door), Arc::clone(&terms.refusals)))
+            .into(),
+        app_label: config.metrics.app_label,
+    });
+    let routes = health::router(Arc::clone(&operations), stopped).merge(numbers);
     let admin_server = Serving::new(Admin::new(routes, config.admin_token()?), admin_terms);
     log_addresses("admin", &admin);
     let sockets = admin.into_iter().flat_map(|bound| bound.sockets).collect();
@@ -196,7 +210,7 @@ fn raise_open_files(config: &Config) {
 }
 
 /// Opens the store, writes the configured apps into it and puts the operations on top.
-async fn operations(config: &Config) -> Result<Operations> {
+async fn operations(config: &Config, numbers: StoreNumbers) -> Result<Operations> {
     let store = store::open(&config.store()?, Opener::Server).await?;
     write_apps(config, &*store).await?;
     let settings = CacheSettings {
@@ -209,6 +223,7 @@ async fn operations(config: &Config) -> Result<Operations> {
         max_stale: seconds(config.cache.max_stale.0),
         touch_interval: seconds(config.sessions.touch_interval.0),
     };
+    let store: Arc<dyn Store> = Arc::new(Metered::new(store, numbers));
     let store = Cached::open(store, settings, clock::now()).await?;
     if store.apps().iter().next().is_none() {
         warn!("there is no app yet: every login is answered with 1012; see `mina-auth app add`");

@@ -1,6 +1,7 @@
 //! The admin listener: what watches and operates the server, behind a token.
 
 pub mod health;
+pub mod metrics;
 
 use std::sync::Arc;
 

@@ -27,12 +27,14 @@ use crate::net::address::Peer;
 use crate::net::connections::Activity;
 use crate::net::lane::{self, Date, Express, Head, Reply, Sent};
 use crate::net::listener::{Handler, plain};
-use crate::net::refusals::Refusals;
+use crate::net::refusals::{Reason, Refusals};
 use crate::operations::Operations;
+use crate::session::App;
 use crate::telemetry::requests::RequestLog;
 
 /// Why a request was refused that carries no access key.
-const NO_KEY: &str = "requests were refused: without the `server.access_key`";
+const NO_KEY: Reason =
+    Reason { label: "access_key", text: "requests were refused: without the `server.access_key`" };
 
 /// What all threads of the public listener share.
 pub struct Shared {
@@ -92,6 +94,11 @@ pub enum Ordinary<'a> {
 }
 
 impl Shared {
+    /// The app that a request means, as far as it is known without asking; for the log.
+    fn app_meant(&self, appid: Option<&str>) -> Option<Arc<App>> {
+        self.operations.store().apps().find(appid).map(Arc::clone)
+    }
+
     /// Tells whether a request carries the access key, if one is wanted; counts those that do not.
     fn lets_in(&self, peer: Peer, head: &Parts) -> bool {
         let key = self.access_key.as_ref();

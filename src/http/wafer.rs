@@ -197,11 +197,6 @@ impl Shared {
         }
     }
 
-    /// The app that a request means, as far as it is known without asking; for the log.
-    fn app_meant(&self, appid: Option<&str>) -> Option<Arc<App>> {
-        self.operations.store().apps().find(appid).map(Arc::clone)
-    }
-
     /// `initdata`: sets an app.
     async fn set_app(&self, appid: &str, secret: &str) -> Result<(), Failure> {
         let store = self.operations.store();

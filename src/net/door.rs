@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ipnet::IpNet;
 
 use super::address::Peer;
+use super::refusals::Reason;
 
 /// Why a connection may not come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,16 +19,20 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// What the log says of it.
+    /// What is said of it.
     #[must_use]
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::NotAllowed => "connections were refused: not in `server.allow`",
-            Self::TooMany => "connections were refused: `limits.connections` are open",
-            Self::TooManyOfAddress => {
-                "connections were refused: `limits.connections_per_address` of one are open"
+    pub fn reason(self) -> Reason {
+        let (label, text) = match self {
+            Self::NotAllowed => ("not_allowed", "connections were refused: not in `server.allow`"),
+            Self::TooMany => {
+                ("connections", "connections were refused: `limits.connections` are open")
             }
-        }
+            Self::TooManyOfAddress => (
+                "connections_per_address",
+                "connections were refused: `limits.connections_per_address` of one are open",
+            ),
+        };
+        Reason { label, text }
     }
 }
 
@@ -54,6 +59,12 @@ impl Door {
             open: AtomicUsize::new(0),
             open_by_address: Mutex::default(),
         }
+    }
+
+    /// How many connections are open.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// Lets a connection in.

@@ -28,14 +28,15 @@ use super::address::{Bound, Listening, Peer, SocketFile};
 use super::connections::{Activity, Connections, Heard, Patience, Phase, Ticket, Watched};
 use super::door::Door;
 use super::lane::FAILED;
-use super::refusals::Refusals;
+use super::refusals::{Reason, Refusals};
 use super::tls::Tls;
 
 /// How long to wait when the process has no file descriptor for a new connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why a TLS connection was not begun.
-const HANDSHAKE: &str = "connections were refused: the TLS handshake failed";
+const HANDSHAKE: Reason =
+    Reason { label: "tls_handshake", text: "connections were refused: the TLS handshake failed" };
 
 /// The content type of what people read.
 pub const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");

@@ -12,7 +12,16 @@ use super::address::Peer;
 /// How often what was refused is reported.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// What a listener refused since the last report.
+/// Why something is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reason {
+    /// In numbers.
+    pub label: &'static str,
+    /// In the log.
+    pub text: &'static str,
+}
+
+/// What a listener refused.
 #[derive(Debug)]
 pub struct Refusals {
     listener: &'static str,
@@ -21,9 +30,12 @@ pub struct Refusals {
 
 #[derive(Debug)]
 struct Refused {
-    reason: &'static str,
+    reason: Reason,
+    /// Since the start.
+    total: u64,
+    /// Since the last report.
     count: u64,
-    /// The first of them, and what it says of the cause.
+    /// The first of these, and what it says of the cause.
     example: Peer,
     cause: Option<String>,
 }
@@ -40,22 +52,36 @@ impl Refusals {
     }
 
     /// Counts a refusal.
-    pub fn count(&self, reason: &'static str, peer: Peer) {
+    pub fn count(&self, reason: Reason, peer: Peer) {
         self.count_with(reason, peer, || None);
     }
 
     /// Counts a refusal; the first one since the last report tells its cause.
-    pub fn count_with(
-        &self,
-        reason: &'static str,
-        peer: Peer,
-        cause: impl FnOnce() -> Option<String>,
-    ) {
+    pub fn count_with(&self, reason: Reason, peer: Peer, cause: impl FnOnce() -> Option<String>) {
         let mut refused = self.refused();
-        match refused.iter_mut().find(|refused| refused.reason == reason) {
-            Some(refused) => refused.count += 1,
-            None => refused.push(Refused { reason, count: 1, example: peer, cause: cause() }),
+        let at = refused.iter().position(|refused| refused.reason == reason);
+        let at = at.unwrap_or_else(|| {
+            refused.push(Refused { reason, total: 0, count: 0, example: peer, cause: None });
+            refused.len() - 1
+        });
+        let refused = &mut refused[at];
+        if refused.count == 0 {
+            (refused.example, refused.cause) = (peer, cause());
         }
+        refused.count += 1;
+        refused.total += 1;
+    }
+
+    /// The name of the listener.
+    #[must_use]
+    pub fn listener(&self) -> &'static str {
+        self.listener
+    }
+
+    /// How much was refused since the start, by the label of its reason.
+    #[must_use]
+    pub fn totals(&self) -> Vec<(&'static str, u64)> {
+        self.refused().iter().map(|refused| (refused.reason.label, refused.total)).collect()
     }
 
     /// Reports what was refused, one line for each reason, for as long as it is polled.
@@ -67,9 +93,10 @@ impl Refusals {
     }
 
     fn report(&self) {
-        let all = std::mem::take(&mut *self.refused());
-        for Refused { reason, count, example, cause } in all {
-            warn!(listener = self.listener, count, %example, cause, "{reason}");
+        for refused in self.refused().iter_mut().filter(|refused| refused.count > 0) {
+            let Refused { reason, count, example, cause, .. } = refused;
+            warn!(listener = self.listener, count, %example, cause, "{}", reason.text);
+            refused.count = 0;
         }
     }
 }

@@ -38,6 +38,11 @@ impl InFlight {
         self.logins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.logins().len()
+    }
+
     /// The login of this key that is being worked on, or the one that `begin` begins.
     ///
     /// # Errors

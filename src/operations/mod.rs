@@ -68,6 +68,18 @@ impl Operations {
         &self.store
     }
 
+    /// WeChat, for its numbers.
+    #[must_use]
+    pub fn wechat(&self) -> &Client {
+        &self.wechat
+    }
+
+    /// How many logins are being worked on.
+    #[must_use]
+    pub fn logins_in_flight(&self) -> usize {
+        self.in_flight.count()
+    }
+
     /// Waits until no login is being worked on, also one whose caller has gone.
     pub async fn finished(&self) {
         self.in_flight.finished().await;

@@ -90,6 +90,19 @@ pub struct Cached {
     missed: AtomicBool,
 }
 
+/// What a cache holds and has done since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CacheNumbers {
+    pub sessions: usize,
+    pub bytes: usize,
+    pub hits: u64,
+    pub misses: u64,
+    /// Last visits that the inner store does not have yet.
+    pub visits_waiting: usize,
+    /// Seconds since the change feed was last read.
+    pub feed_lag: i64,
+}
+
 /// How far memory may be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
@@ -141,7 +154,30 @@ impl Cached {
         if now > self.trusted_until.load(Ordering::Acquire) {
             return None;
         }
-        self.shard(id).get(id).cloned()
+        let mut shard = self.shard(id);
+        let known = shard.get(id).cloned();
+        match known {
+            Some(_) => shard.hits += 1,
+            None => shard.misses += 1,
+        }
+        known
+    }
+
+    /// What it holds and what it has done, at `now`.
+    #[must_use]
+    pub fn numbers(&self, now: i64) -> CacheNumbers {
+        let mut numbers = CacheNumbers::default();
+        for shard in &self.shards {
+            let shard = lock(shard);
+            numbers.sessions += shard.entries.len();
+            numbers.bytes += shard.bytes();
+            numbers.hits += shard.hits;
+            numbers.misses += shard.misses;
+        }
+        numbers.visits_waiting = self.waiting.load(Ordering::Relaxed) + lock(&self.due).len();
+        let followed = self.trusted_until.load(Ordering::Acquire) - self.settings.max_stale;
+        numbers.feed_lag = (now - followed).max(0);
+        numbers
     }
 
     /// Reads a session from the inner store, and keeps it.

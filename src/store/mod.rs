@@ -14,6 +14,7 @@ use crate::session::{
 pub mod cached;
 pub mod import;
 pub mod memory;
+pub mod metered;
 pub mod mysql;
 pub mod sqlite;
 

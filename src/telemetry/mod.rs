@@ -1,8 +1,10 @@
-//! Logs, to stderr.
+//! Logs, to stderr, and numbers.
 //!
-//! Events go through `tracing`. The line of each request does not, see [`requests`].
+//! Events go through `tracing`. The line of each request does not, see [`requests`]. What is counted
+//! of a request is in [`tally`]; other rooms count for themselves, and `admin::metrics` shows it all.
 
 pub mod requests;
+pub mod tally;
 
 use std::io::{IsTerminal as _, stderr};
 use std::panic::PanicHookInfo;

@@ -8,13 +8,14 @@ use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::io::{Write as _, stderr};
 use std::mem::take;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 use tracing::level_filters::LevelFilter;
 use tracing::warn;
 
+use super::tally::Tally;
 use super::{Format, Log, format, level_filter};
 use crate::json;
 use crate::operations::failure::Concern;
@@ -60,9 +61,10 @@ impl Failed {
     }
 }
 
-/// The lines of the requests that one listener thread serves.
+/// The lines of the requests that one listener thread serves, and what they come to in numbers.
 #[derive(Debug)]
 pub struct RequestLog {
+    tally: Arc<Tally>,
     level: LevelFilter,
     format: Format,
     lines: Mutex<Lines>,
@@ -81,10 +83,11 @@ struct Lines {
 }
 
 impl RequestLog {
-    /// Makes a log that writes at the level and in the format of the settings.
+    /// Makes a log that writes at the level and in the format of the settings, and counts there.
     #[must_use]
-    pub fn new(log: &Log) -> Self {
+    pub fn new(log: &Log, tally: Arc<Tally>) -> Self {
         Self {
+            tally,
             level: level_filter(log.level),
             format: format(log),
             lines: Mutex::default(),
@@ -92,8 +95,9 @@ impl RequestLog {
         }
     }
 
-    /// Logs a request, at a level that says whose business it is.
+    /// Counts a request and logs it, at a level that says whose business it is.
     pub fn request(&self, served: Served<'_>) {
+        self.tally.count(&served);
         let level = match served.failure.as_ref().map(|failed| failed.concern) {
             None | Some(Concern::Caller) => LevelFilter::INFO,
             Some(Concern::Passing) => LevelFilter::WARN,
@@ -249,7 +253,7 @@ mod tests {
     use crate::telemetry::{Level, LogFormat};
 
     fn log(format: LogFormat) -> RequestLog {
-        RequestLog::new(&Log { level: Level::Info, format })
+        RequestLog::new(&Log { level: Level::Info, format }, Arc::default())
     }
 
     fn served(failure: Option<Failed>) -> Served<'static> {

@@ -54,6 +54,12 @@ pub enum Turn {
 }
 
 impl Breaker {
+    /// Tells whether attempts do not pass, but for a few trials.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.next_trial.is_some()
+    }
+
     /// Makes a closed breaker.
     #[must_use]
     pub fn new(now: Instant) -> Self {

@@ -1,8 +1,10 @@
 //! The client of WeChat's API: the one place that sends HTTP to WeChat.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use prometheus::{HistogramVec, IntCounterVec, histogram_opts, opts};
 use reqwest::{Proxy, Response, Url, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -51,6 +53,32 @@ pub struct Client {
     http: reqwest::Client,
     settings: Settings,
     breaker: Arc<Mutex<Breaker>>,
+    numbers: Numbers,
+}
+
+/// What WeChat was asked, in numbers. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Numbers {
+    pub requests: IntCounterVec,
+    pub durations: HistogramVec,
+}
+
+/// WeChat answers within tenths of a second where all is well, in seconds.
+const BUCKETS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+
+impl Numbers {
+    fn new() -> prometheus::Result<Self> {
+        let help =
+            "Requests to WeChat's API; an errcode of 0 is success, a word no answer of WeChat's.";
+        let requests = opts!("mina_auth_wechat_requests_total", help);
+        let help = "How long WeChat took to answer.";
+        let durations =
+            histogram_opts!("mina_auth_wechat_request_duration_seconds", help, BUCKETS.into());
+        Ok(Self {
+            requests: IntCounterVec::new(requests, &["app", "api", "errcode"])?,
+            durations: HistogramVec::new(durations, &["api"])?,
+        })
+    }
 }
 
 /// What WeChat says of a code. WeChat: code2Session.
@@ -129,7 +157,20 @@ impl Client {
         }
         let http = builder.build().map_err(|e| with_causes(&e))?;
         let breaker = Arc::new(Mutex::new(Breaker::new(Instant::now())));
-        Ok(Self { http, settings, breaker })
+        let numbers = Numbers::new().map_err(|e| with_causes(&e))?;
+        Ok(Self { http, settings, breaker, numbers })
+    }
+
+    /// What WeChat was asked.
+    #[must_use]
+    pub fn numbers(&self) -> &Numbers {
+        &self.numbers
+    }
+
+    /// Tells whether WeChat could not be reached and is left alone for the moment.
+    #[must_use]
+    pub fn is_left_alone(&self) -> bool {
+        self.breaker().is_open()
     }
 
     /// Asks WeChat who a code of `wx.login()` is. A code works once.
@@ -147,14 +188,35 @@ impl Client {
                 ("js_code", code),
                 ("grant_type", "authorization_code"),
             ];
-            let answer = self.get("/sns/jscode2session", &query, deadline).await?;
-            match (read_identity(&answer, app, code), pauses.next()) {
+            let started = Instant::now();
+            let answer = self.get("/sns/jscode2session", &query, deadline).await;
+            let outcome = answer.and_then(|answer| read_identity(&answer, app, code));
+            self.count("code2session", app, started, outcome.as_ref().err());
+            match (outcome, pauses.next()) {
                 (Err(ExchangeError::Refused(WeChatError { errcode: -1, .. })), Some(pause)) => {
                     sleep(*pause).await;
                 }
                 (outcome, _) => return outcome,
             }
         }
+    }
+
+    /// Counts a request that was sent.
+    fn count(&self, api: &str, app: &App, started: Instant, error: Option<&ExchangeError>) {
+        let errcode = match error {
+            None => Cow::Borrowed("0"),
+            Some(ExchangeError::LeftAlone) => return,
+            Some(ExchangeError::Unreachable(_)) => "unreachable".into(),
+            Some(ExchangeError::Status(_) | ExchangeError::Page(_)) => "status".into(),
+            Some(ExchangeError::Malformed(_)) => "malformed".into(),
+            Some(ExchangeError::Code(error) | ExchangeError::Refused(error)) => {
+                error.errcode.to_string().into()
+            }
+        };
+        let labels = [app.appid.as_str(), api, &*errcode];
+        self.numbers.requests.with_label_values(&labels).inc();
+        let took = started.elapsed().as_secs_f64();
+        self.numbers.durations.with_label_values(&[api]).observe(took);
     }
 
     /// Gets a path from WeChat, unless the breaker is open.

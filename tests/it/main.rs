@@ -20,6 +20,7 @@ mod initdata;
 mod limits;
 mod logins;
 mod mariadb;
+mod metrics;
 mod mysql;
 mod naughty;
 mod outage;

@@ -8,7 +8,7 @@ use hyper::header::HeaderMap;
 use hyper::http::request::Parts;
 
 use super::problem::Error;
-use super::{Endpoint, Success};
+use super::{Asked, Endpoint, Success};
 use crate::http::Shared;
 use crate::http::credential::{Credential, Headers as _, Offered, parameter};
 use crate::json::Value;
@@ -22,8 +22,9 @@ impl Shared {
         endpoint: Endpoint,
         head: &Parts,
         body: &[u8],
-        now: i64,
+        asked: &mut Asked,
     ) -> Result<Success, Error> {
+        let now = asked.now();
         let query = head.uri.query().unwrap_or_default();
         let appid = parameter(query, "appid");
         let appid = appid.as_deref().filter(|appid| !appid.is_empty());
@@ -32,9 +33,10 @@ impl Shared {
             Endpoint::ForwardAuth => offered_to_proxy(&head.headers, url.as_deref()),
             _ => Offered::in_headers(&head.headers),
         };
+        asked.app = self.app_meant(appid);
         match endpoint {
-            Endpoint::Login => self.log_in(body, appid, now).await,
-            Endpoint::WaferLogin => self.wafer_login(&head.headers, appid, now).await,
+            Endpoint::Login => self.log_in(body, appid, asked).await,
+            Endpoint::WaferLogin => self.wafer_login(&head.headers, appid, asked).await,
             Endpoint::Decrypt => {
                 let Credential { id, skey } = offered().wanted()?;
                 let data = Object::read(body)?.sealed()?.ok_or(Error::Member("encryptedData"))?;
@@ -71,13 +73,22 @@ impl Shared {
         }
     }
 
-    async fn log_in(&self, body: &[u8], appid: Option<&str>, now: i64) -> Result<Success, Error> {
+    async fn log_in(
+        &self,
+        body: &[u8],
+        appid: Option<&str>,
+        asked: &mut Asked,
+    ) -> Result<Success, Error> {
         let object = Object::read(body)?;
         let code = object.text("code")?.ok_or(Error::Member("code"))?;
         let data = object.sealed()?;
         let named = object.text("appid")?;
-        let app = self.operations.app(named.as_deref().or(appid)).await?;
-        Ok(Success::LoggedIn(self.operations.login(app, &code, data, Kind::Device, now).await?))
+        let named = named.as_deref().or(appid);
+        asked.app = self.app_meant(named);
+        let app = self.operations.app(named).await?;
+        asked.app = Some(Arc::clone(&app));
+        let login = self.operations.login(app, &code, data, Kind::Device, asked.now());
+        Ok(Success::LoggedIn(login.await?))
     }
 
     /// What the login of a server SDK does. The session is one as the Wafer protocol has it.
@@ -85,7 +96,7 @@ impl Shared {
         &self,
         headers: &HeaderMap,
         appid: Option<&str>,
-        now: i64,
+        asked: &mut Asked,
     ) -> Result<Success, Error> {
         let header = |name| headers.text(name).filter(|value| !value.is_empty());
         let code = header("x-wx-code").ok_or(Error::Member("X-WX-Code"))?;
@@ -93,7 +104,9 @@ impl Shared {
         let data = header("x-wx-encrypted-data")
             .map(|encrypted| Sealed { encrypted: encrypted.into(), iv });
         let app = self.operations.app(appid).await?;
-        Ok(Success::LoggedIn(self.operations.login(app, code, data, Kind::Shared, now).await?))
+        asked.app = Some(Arc::clone(&app));
+        let login = self.operations.login(app, code, data, Kind::Shared, asked.now());
+        Ok(Success::LoggedIn(login.await?))
     }
 
     /// The URL that a proxy asks about, where a token in it counts.

@@ -24,6 +24,7 @@ use crate::net::address::Peer;
 use crate::net::connections::{Activity, Phase};
 use crate::net::lane::{Head, Reply, Sent};
 use crate::operations::outcome::LoggedIn;
+use crate::session::App;
 use crate::store::cached::Known;
 use crate::telemetry::requests::Served;
 
@@ -122,8 +123,9 @@ impl<'a> Check<'a> {
 
     /// Answers it in the express lane.
     pub async fn answer(self, public: &Public, reply: Reply<'_>) -> Sent {
-        let asked = Asked::new(self.endpoint.name(""));
+        let mut asked = Asked::new(self.endpoint.name(""));
         let outcome = public.shared.check(self.credential, self.appid, asked.now()).await;
+        let outcome = outcome.inspect_err(|_| asked.app = public.shared.app_meant(self.appid));
         let outcome = outcome.map(Success::Checked);
         let (answer, at) = asked.answered(public, self.endpoint, outcome);
         answer.write(reply, at)
@@ -157,8 +159,8 @@ pub async fn answer(
         Err(unread) => return closing(fail(unread.into())),
     };
     activity.begin(Phase::Answering);
-    let asked = Asked::new(endpoint.name(head.method.as_str()));
-    let outcome = shared.call_v1(endpoint, head, &body.bytes, asked.now()).await;
+    let mut asked = Asked::new(endpoint.name(head.method.as_str()));
+    let outcome = shared.call_v1(endpoint, head, &body.bytes, &mut asked).await;
     let (answer, at) = asked.answered(public, endpoint, outcome);
     answer.into_response(at, is_head)
 }
@@ -179,11 +181,13 @@ impl From<Unread> for Error {
 struct Asked {
     started: SystemTime,
     interface: &'static str,
+    /// The app that is meant, until it is known whose the session is.
+    app: Option<Arc<App>>,
 }
 
 impl Asked {
     fn new(interface: &'static str) -> Self {
-        Self { started: clock::wall(), interface }
+        Self { started: clock::wall(), interface, app: None }
     }
 
     /// Seconds since the epoch.
@@ -205,7 +209,11 @@ impl Asked {
             // Zero when the clock was set back meanwhile.
             took: at.duration_since(self.started).unwrap_or_default(),
             interface: self.interface,
-            app: outcome.as_ref().ok().and_then(Success::app),
+            app: outcome
+                .as_ref()
+                .ok()
+                .and_then(Success::app)
+                .or_else(|| self.app.as_deref().map(|app| app.appid.as_str())),
             failure: outcome.as_ref().err().map(Error::told),
         });
         let answer = match outcome {

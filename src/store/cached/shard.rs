@@ -24,6 +24,9 @@ pub(super) struct Shard {
     /// Reads in flight that may fill the cache, by a number of their own.
     pub(super) fills: HashMap<u64, Fill>,
     pub(super) last_fill: u64,
+    /// How often a session was wanted that is here, and one that is not.
+    pub(super) hits: u64,
+    pub(super) misses: u64,
     /// The entry that an eviction looked at last, as on a clock.
     hand: usize,
 }

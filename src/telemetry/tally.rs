@@ -1,0 +1,185 @@
+//! What requests came to, in numbers.
+//!
+//! Each listener thread counts for itself, behind a lock that nobody else wants until somebody
+//! asks for the sum.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::requests::Served;
+
+/// The upper bounds of the buckets that durations are counted in, in microseconds. What takes
+/// longer than the last is in none of them.
+pub const BOUNDS: [u64; 18] = [
+    25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 2_500_000, 5_000_000, 10_000_000,
+];
+
+/// The tallies of all threads.
+#[derive(Debug, Clone, Default)]
+pub struct Tallies(Arc<Mutex<Vec<Arc<Tally>>>>);
+
+impl Tallies {
+    /// A tally for one more thread.
+    #[must_use]
+    pub fn tally(&self) -> Arc<Tally> {
+        let tally = Arc::<Tally>::default();
+        lock(&self.0).push(Arc::clone(&tally));
+        tally
+    }
+
+    /// What all of them have counted since the start.
+    #[must_use]
+    pub fn sum(&self) -> Counts {
+        let mut sum = Counts::default();
+        for tally in lock(&self.0).iter() {
+            let counts = lock(&tally.0);
+            for Count { interface, code, app, count } in &counts.requests {
+                sum.add(interface, *code, app, *count);
+            }
+            for (interface, times) in &counts.times {
+                sum.times_of(interface).add(times);
+            }
+        }
+        sum
+    }
+}
+
+/// What one thread has counted.
+#[derive(Debug, Default)]
+pub struct Tally(Mutex<Counts>);
+
+impl Tally {
+    /// Counts a request.
+    pub fn count(&self, served: &Served<'_>) {
+        // The Wafer protocol's prefix says nothing.
+        let interface = served.interface.strip_prefix("qcloud.cam.").unwrap_or(served.interface);
+        let interface = if interface.is_empty() { "unreadable" } else { interface };
+        let code = served.failure.as_ref().map_or(0, |failed| failed.code);
+        let mut counts = lock(&self.0);
+        counts.add(interface, code, served.app.unwrap_or_default(), 1);
+        counts.times_of(interface).count(served.took);
+    }
+}
+
+/// Requests and what they took.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// There are few kinds, and those that come most are in front.
+    pub requests: Vec<Count>,
+    /// By interface.
+    pub times: Vec<(&'static str, Times)>,
+}
+
+/// How often an interface answered this code for an app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    pub interface: &'static str,
+    pub code: u32,
+    /// Empty where it is not known.
+    pub app: Box<str>,
+    pub count: u64,
+}
+
+impl Counts {
+    fn add(&mut self, interface: &'static str, code: u32, app: &str, count: u64) {
+        let is_it = |other: &Count| {
+            other.code == code && other.interface == interface && *other.app == *app
+        };
+        match self.requests.iter().position(is_it) {
+            Some(at) => {
+                self.requests[at].count += count;
+                if at > 0 && self.requests[at - 1].count < self.requests[at].count {
+                    self.requests.swap(at - 1, at);
+                }
+            }
+            None => self.requests.push(Count { interface, code, app: app.into(), count }),
+        }
+    }
+
+    fn times_of(&mut self, interface: &'static str) -> &mut Times {
+        let at = self.times.iter().position(|(other, _)| *other == interface);
+        let at = at.unwrap_or_else(|| {
+            self.times.push((interface, Times::default()));
+            self.times.len() - 1
+        });
+        &mut self.times[at].1
+    }
+}
+
+/// How long requests took.
+#[derive(Debug, Clone, Default)]
+pub struct Times {
+    /// How many took no longer than each of [`BOUNDS`], and longer than the one before.
+    pub buckets: [u64; BOUNDS.len()],
+    pub count: u64,
+    pub micros: u64,
+}
+
+impl Times {
+    fn count(&mut self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        if let Some(at) = BOUNDS.iter().position(|bound| micros <= *bound) {
+            self.buckets[at] += 1;
+        }
+        self.count += 1;
+        self.micros = self.micros.saturating_add(micros);
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (bucket, more) in self.buckets.iter_mut().zip(other.buckets) {
+            *bucket += more;
+        }
+        self.count += other.count;
+        self.micros = self.micros.saturating_add(other.micros);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    fn served(interface: &'static str, app: Option<&'static str>, micros: u64) -> Served<'static> {
+        let took = Duration::from_micros(micros);
+        Served { at: SystemTime::UNIX_EPOCH, took, interface, app, failure: None }
+    }
+
+    #[test]
+    fn threads_are_summed_up() {
+        let tallies = Tallies::default();
+        let threads = [tallies.tally(), tallies.tally()];
+        for thread in &threads {
+            thread.count(&served("qcloud.cam.auth", Some("wx1"), 20));
+            thread.count(&served("qcloud.cam.auth", Some("wx2"), 60));
+        }
+        threads[1].count(&served("qcloud.cam.auth", Some("wx2"), 20_000_000));
+        threads[1].count(&served("", None, 25));
+        let sum = tallies.sum();
+        let mut counts: Vec<_> =
+            sum.requests.iter().map(|c| (c.interface, &*c.app, c.code, c.count)).collect();
+        counts.sort_unstable();
+        assert_eq!(
+            counts,
+            [("auth", "wx1", 0, 2), ("auth", "wx2", 0, 3), ("unreadable", "", 0, 1)]
+        );
+        let (_, times) = sum.times.iter().find(|(interface, _)| *interface == "auth").unwrap();
+        assert_eq!((times.buckets[0], times.buckets[1], times.buckets[2]), (2, 0, 2));
+        assert_eq!((times.count, times.buckets.iter().sum::<u64>()), (5, 4), "one took too long");
+        assert_eq!(times.micros, 20_000_160);
+    }
+
+    #[test]
+    fn what_comes_most_is_found_first() {
+        let tally = Tally::default();
+        tally.count(&served("login", None, 1));
+        tally.count(&served("auth", None, 1));
+        tally.count(&served("auth", None, 1));
+        assert_eq!(lock(&tally.0).requests[0].interface, "auth");
+    }
+}
