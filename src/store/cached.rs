@@ -20,6 +20,7 @@ use self::known::short;
 use self::shard::{Fill, Shard};
 use self::waiting::{Batch, Due, Sorted, Waiting};
 use super::import::Imported;
+use super::stats::{Counted, Range, Stat, Step};
 use super::{Change, Changes, Expiry, Purged, Resealed, Selection, Store, StoreError};
 use crate::session::{App, AppId, Login, Session, SessionId, SignedIn, Visit};
 
@@ -515,6 +516,18 @@ impl Store for Cached {
 
     async fn reseal(&self, after: &str) -> Result<Resealed, StoreError> {
         self.inner.reseal(after).await
+    }
+
+    async fn add_stats(&self, counted: Counted) -> Result<(), StoreError> {
+        self.inner.add_stats(counted).await
+    }
+
+    async fn stats(&self, range: Range) -> Result<Vec<Stat>, StoreError> {
+        self.inner.stats(range).await
+    }
+
+    async fn prune_stats(&self, step: Step, before: i64) -> Result<(), StoreError> {
+        self.inner.prune_stats(step, before).await
     }
 
     async fn changes(&self) -> Result<Changes, StoreError> {

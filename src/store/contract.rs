@@ -11,8 +11,12 @@ use crate::session::{
 };
 
 mod secrets;
+mod stats;
 
 pub(crate) use secrets::{a_reseal_ends_and_loses_nothing, reseal, secrets_move_to_the_first_key};
+pub(crate) use stats::{
+    stats_are_added_once, stats_are_pruned_step_by_step, stats_of_nodes_add_up,
+};
 
 const APP: &str = "wx0123456789abcdef";
 const OTHER_APP: &str = "wxfedcba9876543210";
@@ -58,6 +62,9 @@ macro_rules! store_tests {
             an_import_never_overwrites_a_newer_login,
             an_import_does_not_bring_back_what_was_ended,
             a_reseal_ends_and_loses_nothing,
+            stats_of_nodes_add_up,
+            stats_are_added_once,
+            stats_are_pruned_step_by_step,
         }
     };
     ($open:expr => $($case:ident,)+) => {

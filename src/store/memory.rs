@@ -1,11 +1,12 @@
 //! A store in memory: for tests, and for servers whose sessions may end with the process.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
 use super::import::{self, Imported};
+use super::stats::{Count, Counted, Range, Stat, Step};
 use super::{Change, Changes, Expiry, Purged, Resealed, Selection, Store, StoreError, Whose};
 use crate::session::{App, AppId, Fate, Login, OpenId, Session, SessionId, SignedIn, User, Visit};
 
@@ -21,6 +22,10 @@ struct State {
     users: HashMap<(AppId, OpenId), Entry>,
     owners: HashMap<SessionId, (AppId, OpenId)>,
     changes: Vec<Change>,
+    /// By step and start.
+    stats: BTreeMap<(Step, i64), Vec<Count>>,
+    /// The minutes and nodes that were added.
+    counted: BTreeSet<(i64, String)>,
 }
 
 #[derive(Debug)]
@@ -223,6 +228,45 @@ impl Store for Memory {
 
     async fn reseal(&self, _after: &str) -> Result<Resealed, StoreError> {
         Ok(Resealed { changed: 0, next: None })
+    }
+
+    async fn add_stats(&self, counted: Counted) -> Result<(), StoreError> {
+        let Counted { node, minute, counts } = counted;
+        let mut state = self.state();
+        if !state.counted.insert((minute, node)) {
+            return Ok(());
+        }
+        for step in Step::ALL {
+            let stored = state.stats.entry((step, step.start(minute))).or_default();
+            for count in &counts {
+                match stored.iter_mut().find(|other| other.is_like(count)) {
+                    Some(other) => other.count += count.count,
+                    None => stored.push(count.clone()),
+                }
+            }
+            stored.sort_unstable();
+        }
+        Ok(())
+    }
+
+    async fn stats(&self, range: Range) -> Result<Vec<Stat>, StoreError> {
+        let Range { step, from, to } = range;
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        let state = self.state();
+        let stored = state.stats.range((step, from)..(step, to));
+        let stat = |start: i64| move |count: &Count| Stat { start, count: count.clone() };
+        Ok(stored.flat_map(|((_, start), counts)| counts.iter().map(stat(*start))).collect())
+    }
+
+    async fn prune_stats(&self, step: Step, before: i64) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.stats.retain(|(other, start), _| *other != step || *start >= before);
+        if step == Step::Minute {
+            state.counted.retain(|(minute, _)| *minute >= before);
+        }
+        Ok(())
     }
 
     async fn changes(&self) -> Result<Changes, StoreError> {

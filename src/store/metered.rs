@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use prometheus::{HistogramVec, IntCounterVec, histogram_opts, opts};
 
 use super::import::Imported;
+use super::stats::{Counted, Range, Stat, Step};
 use super::{Changes, Expiry, Purged, Resealed, Selection, Store, StoreError};
 use crate::session::{App, AppId, Login, Session, SessionId, SignedIn, Visit};
 
@@ -114,6 +115,18 @@ impl Store for Metered {
 
     async fn reseal(&self, after: &str) -> Result<Resealed, StoreError> {
         self.numbers.time("reseal", self.inner.reseal(after)).await
+    }
+
+    async fn add_stats(&self, counted: Counted) -> Result<(), StoreError> {
+        self.numbers.time("add_stats", self.inner.add_stats(counted)).await
+    }
+
+    async fn stats(&self, range: Range) -> Result<Vec<Stat>, StoreError> {
+        self.numbers.time("stats", self.inner.stats(range)).await
+    }
+
+    async fn prune_stats(&self, step: Step, before: i64) -> Result<(), StoreError> {
+        self.numbers.time("prune_stats", self.inner.prune_stats(step, before)).await
     }
 
     async fn changes(&self) -> Result<Changes, StoreError> {

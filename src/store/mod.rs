@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use self::import::Imported;
 use self::mysql::MysqlUrl;
+use self::stats::{Counted, Range, Stat, Step};
 use crate::session::{
     App, AppId, Lifetime, Login, OpenId, Session, SessionId, SignedIn, StoredSkey, Visit,
 };
@@ -17,6 +18,7 @@ pub mod memory;
 pub mod metered;
 pub mod mysql;
 pub mod sqlite;
+pub mod stats;
 
 #[cfg(test)]
 mod contract;
@@ -64,6 +66,16 @@ pub trait Store: Send + Sync + 'static {
     /// Encrypts one bounded slice of the secrets anew, the one after `after` (`""`: the first):
     /// those that are plain or under another key than the one that writes.
     async fn reseal(&self, after: &str) -> Result<Resealed, StoreError>;
+
+    /// Adds what a node counted to the rows of its minute and of its hour; what was added before
+    /// changes nothing.
+    async fn add_stats(&self, counted: Counted) -> Result<(), StoreError>;
+
+    /// The rows of a range, in order of their start.
+    async fn stats(&self, range: Range) -> Result<Vec<Stat>, StoreError>;
+
+    /// Deletes the rows of a step that start before an instant.
+    async fn prune_stats(&self, step: Step, before: i64) -> Result<(), StoreError>;
 
     /// What changed since the last call, by whichever process.
     async fn changes(&self) -> Result<Changes, StoreError>;

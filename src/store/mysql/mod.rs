@@ -17,6 +17,7 @@ use self::events::Place;
 use self::pool::{Failure, Mode, Pool, Work};
 use self::schema::{Found, Php, Tables};
 use super::import::Imported;
+use super::stats::{Counted, Range, Stat, Step};
 use super::{Change, Changes, Expiry, Purged, Resealed, Selection, Store, StoreError};
 use crate::secrets::Keys;
 use crate::session::{App, AppId, Login, Session, SessionId, SignedIn, StoredSkey, Visit};
@@ -32,6 +33,7 @@ mod schema;
 mod sign_in;
 mod source;
 mod statement;
+mod stats;
 mod time_zone;
 mod url;
 
@@ -316,6 +318,18 @@ impl Store for Mysql {
     async fn reseal(&self, after: &str) -> Result<Resealed, StoreError> {
         let slice = reseal::Slice::read(after);
         self.run("encrypting secrets", Mode::Transaction, slice, reseal::reseal).await
+    }
+
+    async fn add_stats(&self, counted: Counted) -> Result<(), StoreError> {
+        self.run("adding stats", Mode::Transaction, counted, stats::add).await
+    }
+
+    async fn stats(&self, range: Range) -> Result<Vec<Stat>, StoreError> {
+        self.run("reading stats", Mode::Plain, range, stats::read).await
+    }
+
+    async fn prune_stats(&self, step: Step, before: i64) -> Result<(), StoreError> {
+        self.run("pruning stats", Mode::Plain, (step, before), stats::prune).await
     }
 
     async fn changes(&self) -> Result<Changes, StoreError> {

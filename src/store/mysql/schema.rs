@@ -10,10 +10,11 @@ use super::{OpenError, Settings, TimeZone};
 use crate::session::AppId;
 
 /// The schema, step by step; `mina_migration` has a row for each step taken.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../../../migrations/mysql/0001_wafer.sql"),
     include_str!("../../../migrations/mysql/0002_columns.sql"),
     include_str!("../../../migrations/mysql/0003_mina.sql"),
+    include_str!("../../../migrations/mysql/0004_stat.sql"),
 ];
 
 /// What the database remembers: the steps, and a few words about itself.

@@ -13,6 +13,7 @@ use self::events::Feed;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::import::Imported;
+use super::stats::{Counted, Range, Stat, Step};
 use super::{Changes, Expiry, Purged, Resealed, Selection, Store, StoreError};
 use crate::secrets::Keys;
 use crate::session::{App, AppId, Login, Session, SessionId, SignedIn, Visit};
@@ -25,6 +26,7 @@ mod readers;
 mod reseal;
 mod rows;
 mod schema;
+mod stats;
 mod writer;
 
 pub use self::schema::OpenError;
@@ -160,6 +162,18 @@ impl Store for Sqlite {
         let (keys, after) = (self.keys.clone(), after.to_owned());
         let reseal = move |connection: &Connection| reseal::reseal(connection, &keys, &after);
         self.write("encrypting secrets", reseal).await
+    }
+
+    async fn add_stats(&self, counted: Counted) -> Result<(), StoreError> {
+        self.write("adding stats", move |connection| stats::add(connection, &counted)).await
+    }
+
+    async fn stats(&self, range: Range) -> Result<Vec<Stat>, StoreError> {
+        self.read("reading stats", move |connection| stats::read(connection, range)).await
+    }
+
+    async fn prune_stats(&self, step: Step, before: i64) -> Result<(), StoreError> {
+        self.write("pruning stats", move |connection| stats::prune(connection, step, before)).await
     }
 
     async fn changes(&self) -> Result<Changes, StoreError> {

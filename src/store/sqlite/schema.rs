@@ -9,7 +9,10 @@ use rusqlite::{Connection, OpenFlags};
 use crate::secrets::file::FileError;
 
 /// The schema, step by step; `PRAGMA user_version` counts the steps taken.
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_init.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/sqlite/0001_init.sql"),
+    include_str!("../../../migrations/sqlite/0002_stat.sql"),
+];
 
 /// What a connection that reads keeps of the database, KiB: the upper pages of its trees.
 const READER_CACHE: i64 = 512;

@@ -6,6 +6,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::*;
 use crate::store::import::Imported;
+use crate::store::stats::{Counted, Range, Stat, Step};
 
 struct Nodes {
     a: Arc<Cached>,
@@ -187,6 +188,18 @@ impl Store for Pausing {
 
     async fn import(&self, sessions: Vec<Session>) -> Result<Vec<Imported>, StoreError> {
         self.inner.import(sessions).await
+    }
+
+    async fn add_stats(&self, counted: Counted) -> Result<(), StoreError> {
+        self.inner.add_stats(counted).await
+    }
+
+    async fn stats(&self, range: Range) -> Result<Vec<Stat>, StoreError> {
+        self.inner.stats(range).await
+    }
+
+    async fn prune_stats(&self, step: Step, before: i64) -> Result<(), StoreError> {
+        self.inner.prune_stats(step, before).await
     }
 
     async fn changes(&self) -> Result<Changes, StoreError> {

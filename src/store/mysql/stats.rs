@@ -1,0 +1,105 @@
+//! What requests came to, in rows.
+
+use futures_util::future::BoxFuture;
+use sqlx::Row as _;
+use sqlx::mysql::{MySqlConnection, MySqlRow};
+
+use super::Context;
+use super::statement::{CHUNK, repeated};
+use crate::store::stats::{Count, Counted, Range, Stat, Step};
+
+/// Adds what was counted to the rows of its minute and its hour, unless that was done before.
+pub fn add<'a>(
+    connection: &'a mut MySqlConnection,
+    _: &'a Context,
+    counted: &'a Counted,
+) -> BoxFuture<'a, sqlx::Result<()>> {
+    Box::pin(async move {
+        let Counted { node, minute, counts } = counted;
+        let written =
+            sqlx::query("INSERT IGNORE INTO mina_stat_written (start, node) VALUES (?, ?)")
+                .bind(minute)
+                .bind(node)
+                .execute(&mut *connection)
+                .await?;
+        if written.rows_affected() == 0 {
+            return Ok(());
+        }
+        // In one order, so that nodes that add to the same rows do not wait for one another in a
+        // circle.
+        let mut counts: Vec<_> = counts.iter().collect();
+        counts.sort_unstable();
+        for step in Step::ALL {
+            for counts in counts.chunks(CHUNK) {
+                let mut statement = repeated(
+                    "INSERT INTO mina_stat (seconds, start, appid, interface, code, count) VALUES ",
+                    "(?, ?, ?, ?, ?, ?)",
+                    ", ",
+                    counts.len(),
+                    " ON DUPLICATE KEY UPDATE count = count + VALUES(count)",
+                );
+                for count in counts {
+                    statement = statement
+                        .bind(step.seconds())
+                        .bind(step.start(*minute))
+                        .bind(count.appid_text().as_bytes())
+                        .bind(&count.interface)
+                        .bind(count.code)
+                        .bind(count.count);
+                }
+                statement.execute(&mut *connection).await?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The rows of a range, in order.
+pub fn read<'a>(
+    connection: &'a mut MySqlConnection,
+    _: &'a Context,
+    range: &'a Range,
+) -> BoxFuture<'a, sqlx::Result<Vec<Stat>>> {
+    Box::pin(async move {
+        let rows = sqlx::query(
+            "SELECT start, appid, interface, code, count FROM mina_stat
+             WHERE seconds = ? AND start >= ? AND start < ?
+             ORDER BY start, appid, interface, code",
+        )
+        .bind(range.step.seconds())
+        .bind(range.from)
+        .bind(range.to)
+        .fetch_all(connection)
+        .await?;
+        rows.iter().map(read_row).collect()
+    })
+}
+
+fn read_row(row: &MySqlRow) -> sqlx::Result<Stat> {
+    let appid: Vec<u8> = row.try_get(1)?;
+    let appid = String::from_utf8_lossy(&appid);
+    let count = Count::stored(&appid, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
+    Ok(Stat { start: row.try_get(0)?, count })
+}
+
+/// Deletes the rows of a step that start before an instant.
+pub fn prune<'a>(
+    connection: &'a mut MySqlConnection,
+    _: &'a Context,
+    (step, before): &'a (Step, i64),
+) -> BoxFuture<'a, sqlx::Result<()>> {
+    Box::pin(async move {
+        sqlx::query("DELETE FROM mina_stat WHERE seconds = ? AND start < ?")
+            .bind(step.seconds())
+            .bind(before)
+            .execute(&mut *connection)
+            .await?;
+        if *step == Step::Minute {
+            sqlx::query("DELETE FROM mina_stat_written WHERE start < ?")
+                .bind(before)
+                .execute(&mut *connection)
+                .await?;
+        }
+        Ok(())
+    })
+}

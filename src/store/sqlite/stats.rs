@@ -1,0 +1,62 @@
+//! What requests came to, in rows.
+
+use rusqlite::{Connection, params};
+
+use crate::store::stats::{Count, Counted, Range, Stat, Step};
+
+/// Adds what was counted to the rows of its minute and its hour, unless that was done before.
+pub fn add(connection: &Connection, counted: &Counted) -> rusqlite::Result<()> {
+    let Counted { node, minute, counts } = counted;
+    let is_new = connection
+        .prepare_cached("INSERT OR IGNORE INTO mina_stat_written (start, node) VALUES (?, ?)")?
+        .execute(params![minute, node])?;
+    if is_new == 0 {
+        return Ok(());
+    }
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO mina_stat (seconds, start, appid, interface, code, count)
+         VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
+    )?;
+    for count in counts {
+        for step in Step::ALL {
+            statement.execute(params![
+                step.seconds(),
+                step.start(*minute),
+                count.appid_text(),
+                count.interface,
+                count.code,
+                i64::try_from(count.count).unwrap_or(i64::MAX),
+            ])?;
+        }
+    }
+    Ok(())
+}
+
+/// The rows of a range, in order.
+pub fn read(connection: &Connection, range: Range) -> rusqlite::Result<Vec<Stat>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT start, appid, interface, code, count FROM mina_stat
+         WHERE seconds = ? AND start >= ? AND start < ?
+         ORDER BY start, appid, interface, code",
+    )?;
+    let rows = statement.query_map(params![range.step.seconds(), range.from, range.to], |row| {
+        let appid: String = row.get(1)?;
+        let count =
+            Count::stored(&appid, row.get(2)?, row.get(3)?, row.get::<_, i64>(4)?.unsigned_abs());
+        Ok(Stat { start: row.get(0)?, count })
+    })?;
+    rows.collect()
+}
+
+/// Deletes the rows of a step that start before an instant.
+pub fn prune(connection: &Connection, step: Step, before: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM mina_stat WHERE seconds = ? AND start < ?")?
+        .execute(params![step.seconds(), before])?;
+    if step == Step::Minute {
+        connection
+            .prepare_cached("DELETE FROM mina_stat_written WHERE start < ?")?
+            .execute([before])?;
+    }
+    Ok(())
+}

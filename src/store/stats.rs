@@ -1,0 +1,104 @@
+//! What requests came to, minute by minute: kept beside the sessions, for those who have nothing
+//! else to keep it in.
+
+use super::{Store, StoreError};
+use crate::session::AppId;
+
+/// For how long rows of a minute are kept, and rows of an hour, in seconds.
+const KEEP: [(Step, i64); 2] = [(Step::Minute, 30 * 86_400), (Step::Hour, 400 * 86_400)];
+
+/// The span of time that a row stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Step {
+    Minute,
+    Hour,
+}
+
+impl Step {
+    pub const ALL: [Self; 2] = [Self::Minute, Self::Hour];
+
+    #[must_use]
+    pub const fn seconds(self) -> i64 {
+        match self {
+            Self::Minute => 60,
+            Self::Hour => 3600,
+        }
+    }
+
+    /// The start of the span that an instant is in.
+    #[must_use]
+    pub const fn start(self, at: i64) -> i64 {
+        at - at.rem_euclid(self.seconds())
+    }
+}
+
+/// How often an interface answered a code for an app.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Count {
+    /// `None`: it is not known.
+    pub appid: Option<AppId>,
+    pub interface: String,
+    pub code: u32,
+    pub count: u64,
+}
+
+impl Count {
+    /// The app as it is stored.
+    #[must_use]
+    pub fn appid_text(&self) -> &str {
+        self.appid.as_ref().map_or("", AppId::as_str)
+    }
+
+    /// Tells whether they count the same.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let of = |count: &Self| (count.code, count.appid.clone());
+        self.interface == other.interface && of(self) == of(other)
+    }
+
+    /// What was stored.
+    #[must_use]
+    pub fn stored(appid: &str, interface: String, code: u32, count: u64) -> Self {
+        let appid = (!appid.is_empty()).then(|| appid.into());
+        Self { appid, interface, code, count }
+    }
+}
+
+/// What a node counted in a minute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counted {
+    /// Names the process; the counts of a node and a minute are added once.
+    pub node: String,
+    /// When the minute began.
+    pub minute: i64,
+    pub counts: Vec<Count>,
+}
+
+/// Which rows are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    pub step: Step,
+    /// Rows that start at this instant or later.
+    pub from: i64,
+    /// Rows that start before this one.
+    pub to: i64,
+}
+
+/// What all nodes counted in a span of time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stat {
+    pub start: i64,
+    pub count: Count,
+}
+
+/// Deletes the rows that have been kept for long enough.
+///
+/// # Errors
+///
+/// When the store cannot be written.
+pub async fn prune(store: &dyn Store, now: i64) -> Result<(), StoreError> {
+    for (step, kept) in KEEP {
+        store.prune_stats(step, now - kept).await?;
+    }
+    Ok(())
+}
