@@ -1,6 +1,6 @@
 //! The one place that asks what time it is.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What the wall clock says.
 #[expect(clippy::disallowed_methods, reason = "time is read here and passed on as an argument")]
@@ -14,6 +14,13 @@ pub fn wall() -> SystemTime {
 pub fn seconds(at: SystemTime) -> i64 {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// The same, and what the instant is past the second.
+#[must_use]
+pub fn seconds_and_rest(at: SystemTime) -> (i64, Duration) {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    (seconds(at), Duration::from_nanos(since.subsec_nanos().into()))
 }
 
 /// Seconds since the epoch, now.

@@ -26,11 +26,13 @@ use crate::net::refusals::Refusals;
 use crate::net::tls::{self, Tls};
 use crate::operations::limits::RequestLimits;
 use crate::operations::{Operations, SessionSettings};
-use crate::session::Lifetime;
+use crate::random;
+use crate::session::{Lifetime, SessionId};
 use crate::store::cached::{CacheSettings, Cached};
 use crate::store::metered::{Metered, StoreNumbers};
 use crate::store::{self, Expiry, Opener, Store};
 use crate::telemetry::requests::RequestLog;
+use crate::telemetry::stats::Recorder;
 use crate::telemetry::tally::Tallies;
 use crate::wechat::client::{self, Client};
 
@@ -149,6 +151,12 @@ pub async fn serve(
     tasks.spawn(follow_changes(Arc::clone(&operations)));
     tasks.spawn(write_visits(Arc::clone(&operations)));
     tasks.spawn(purge(Arc::clone(&operations)));
+    let recorder =
+        Arc::new(Recorder::new(tallies, SessionId::new(random::bytes()).as_str().into()));
+    tasks.spawn({
+        let (recorder, operations) = (Arc::clone(&recorder), Arc::clone(&operations));
+        async move { recorder.keep_recording(operations.store()).await }
+    });
 
     stop.await;
     info!("stopping: finishing open requests");
@@ -160,6 +168,7 @@ pub async fn serve(
         error!("a listener thread panicked");
     }
     tasks.shutdown().await;
+    recorder.finish(operations.store()).await;
     operations.store().write_all_visits().await.context("last visits could not be written")?;
     // With the last of them the store is closed.
     drop((shared, operations));

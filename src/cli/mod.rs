@@ -30,6 +30,7 @@ mod secrets;
 mod serve;
 mod session;
 mod simulate;
+mod stats;
 
 /// The session server for WeChat mini programs.
 #[derive(Debug, Parser)]
@@ -57,6 +58,8 @@ enum Command {
     /// Look at sessions and end them
     #[command(subcommand)]
     Session(session::Command),
+    /// Show success rates and the reasons of failures
+    Stats(stats::Args),
     /// Bring the database's schema up to date (`serve` does so too)
     Migrate(migrate::Args),
     /// Copy the apps and sessions of a Wafer server's MySQL database into the store
@@ -113,6 +116,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Simulate(args) => simulate::run(args)?,
         Command::App(command) => app::run(command, &load_for_store()?)?,
         Command::Session(command) => session::run(command, &load_for_store()?)?,
+        Command::Stats(args) => stats::run(&args, &load_for_store()?)?,
         Command::Migrate(args) => migrate::run(&args, &load_for_store()?)?,
         Command::Import(args) => import::run(&args, &load()?)?,
         Command::Secrets(command) => secrets::run(&command, load_for_store)?,

@@ -131,7 +131,8 @@ fn state(session: &Session, apps: &[App]) -> &'static str {
     if over.is_some() { "expired" } else { "valid" }
 }
 
-fn time(seconds: i64) -> String {
+/// An instant as RFC 3339 in UTC.
+pub fn time(seconds: i64) -> String {
     let since = std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + since).to_string()
 }

@@ -29,6 +29,51 @@ impl From<Failure> for CallError {
 /// A return code, the constant that the message begins with, and the reason after it.
 pub type Answer = (u32, &'static str, Cow<'static, str>);
 
+/// What a code says to who reads statistics: it stands there without its reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meaning {
+    /// The constant that its message begins with; empty where it has none.
+    pub constant: &'static str,
+    pub text: &'static str,
+    /// Whether the caller can change it, and nobody else.
+    pub is_callers: bool,
+}
+
+impl Meaning {
+    /// What a code means, that of a call or an HTTP status.
+    #[must_use]
+    pub fn of(code: u32) -> Self {
+        let (constant, text, is_callers) = match code {
+            0 => ("", "success", false),
+            1001 => {
+                ("MYSQL_ERR", "the store cannot be reached, or too many requests at once", false)
+            }
+            1002 => ("NO_INTERFACENAME_PARA", "the request names no interface", true),
+            1003 => ("PARA_ERR", "a parameter is missing or is no text", true),
+            1005 => {
+                ("WEIXIN_NET_ERR", "WeChat cannot be reached, or too many logins at once", false)
+            }
+            1006 => ("CHANGE_SESSION_ERR", "a session could not be written", false),
+            1007 => {
+                ("WEIXIN_RETURN_ERR", "WeChat refused or answered nonsense: see the log", false)
+            }
+            1008 => ("UPDATE_LASTVISITTIME_ERR", "a visit could not be written", false),
+            1009 => ("REQUEST_IS_NOT_JSON", "the request is no JSON", true),
+            1010 => ("INTERFACENAME_PARA_ERR", "there is no such interface", true),
+            1011 => ("NO_PARA", "the request has no parameters", true),
+            1012 => ("NO_APPID", "no such app, or several and none named", true),
+            1013 => ("INIT_APPINFO_FAIL", "initdata was refused", true),
+            40029 => ("WEIXIN_CODE_ERR", "the code was wrong, too old or used before", true),
+            60012 => ("AUTH_FAIL", "no such session, or it has expired", true),
+            60021 => ("DECRYPT_FAIL", "the data could not be decrypted", true),
+            503 => ("", "too many long bodies at once", false),
+            400..500 => ("", "refused for the request itself, by HTTP status", true),
+            _ => ("", "something else", false),
+        };
+        Self { constant, text, is_callers }
+    }
+}
+
 impl CallError {
     /// What the caller is told.
     #[must_use]

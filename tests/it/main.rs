@@ -27,6 +27,7 @@ mod outage;
 mod process;
 mod secrets;
 mod shutdown;
+mod stats;
 mod support;
 mod tls;
 mod unix_sockets;

@@ -1,0 +1,167 @@
+//! `mina-auth stats`
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::{block_on, session::time};
+use crate::clock;
+use crate::config::Config;
+use crate::store::stats::{Count, Range, Step};
+use crate::store::{self, Opener};
+use crate::wafer::codes::Meaning;
+
+/// Up to here rows of a minute are summed up; for longer, rows of an hour.
+const BY_MINUTE: Duration = Duration::from_hours(48);
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How far to look back, such as 30m, 24h or 7d
+    #[arg(long, default_value = "24h", value_parser = humantime::parse_duration, value_name = "SPAN")]
+    since: Duration,
+    /// Only what this app was asked
+    #[arg(long, value_name = "APPID")]
+    app: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args, config: &Config) -> Result<()> {
+    block_on(async {
+        let store = store::open(&config.store()?, Opener::Using).await?;
+        let step = if args.since <= BY_MINUTE { Step::Minute } else { Step::Hour };
+        let now = clock::now();
+        let since = i64::try_from(args.since.as_secs()).unwrap_or(i64::MAX);
+        let from = step.start(now.saturating_sub(since).max(0));
+        let stats = store.stats(Range { step, from, to: i64::MAX }).await?;
+        let counts = stats.into_iter().map(|stat| stat.count);
+        let is_meant =
+            |count: &Count| args.app.as_deref().is_none_or(|app| app == count.appid_text());
+        let summary = Summary::of(counts.filter(is_meant));
+        let span = (time(from), time(now));
+        if args.json {
+            say!("{}", serde_json::to_string_pretty(&summary.to_json(&span))?)?;
+        } else {
+            summary.print(&span)?;
+        }
+        Ok(())
+    })
+}
+
+/// Success rates, and the reasons of failures.
+#[derive(Debug, Default)]
+struct Summary {
+    /// By app and interface.
+    rates: BTreeMap<(String, String), Rate>,
+    /// By app, interface and code.
+    failures: BTreeMap<(String, String, u32), u64>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Rate {
+    succeeded: u64,
+    /// Failed for what the caller did: such a code, such a session.
+    callers: u64,
+    /// Failed for anything else.
+    failed: u64,
+}
+
+impl Rate {
+    fn requests(self) -> u64 {
+        self.succeeded + self.callers + self.failed
+    }
+
+    /// Percent of those that could succeed; `None` where there were none.
+    #[expect(clippy::cast_precision_loss, reason = "nobody reads so many digits")]
+    fn success(self) -> Option<f64> {
+        let could = self.succeeded + self.failed;
+        (could > 0).then(|| self.succeeded as f64 / could as f64 * 100.0)
+    }
+}
+
+impl Summary {
+    fn of(counts: impl Iterator<Item = Count>) -> Self {
+        let mut summary = Self::default();
+        for Count { appid, interface, code, count } in counts {
+            let app = appid.map_or_else(String::new, |appid| appid.as_str().to_owned());
+            let rate = summary.rates.entry((app.clone(), interface.clone())).or_default();
+            match code {
+                0 => rate.succeeded += count,
+                code if Meaning::of(code).is_callers => rate.callers += count,
+                _ => rate.failed += count,
+            }
+            if code != 0 {
+                *summary.failures.entry((app, interface, code)).or_default() += count;
+            }
+        }
+        summary
+    }
+
+    /// Most frequent first.
+    fn failures(&self) -> Vec<(&(String, String, u32), u64)> {
+        let mut failures: Vec<_> =
+            self.failures.iter().map(|(what, count)| (what, *count)).collect();
+        failures.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        failures
+    }
+
+    fn to_json(&self, (from, to): &(String, String)) -> Value {
+        let rates = self.rates.iter().map(|((app, interface), rate)| {
+            json!({
+                "app": app,
+                "interface": interface,
+                "requests": rate.requests(),
+                "succeeded": rate.succeeded,
+                "callers": rate.callers,
+                "failed": rate.failed,
+                "success": rate.success(),
+            })
+        });
+        let failures = self.failures().into_iter().map(|((app, interface, code), count)| {
+            let Meaning { constant, is_callers, .. } = Meaning::of(*code);
+            json!({
+                "app": app,
+                "interface": interface,
+                "code": code,
+                "constant": constant,
+                "callers": is_callers,
+                "count": count,
+            })
+        });
+        let (rates, failures): (Vec<_>, Vec<_>) = (rates.collect(), failures.collect());
+        json!({ "from": from, "to": to, "rates": rates, "failures": failures })
+    }
+
+    fn print(&self, (from, to): &(String, String)) -> Result<()> {
+        say!("{from} to {to}, UTC\n")?;
+        if self.rates.is_empty() {
+            say!("no requests; the minute that runs is written when it is over")?;
+            return Ok(());
+        }
+        let shown = |app: &str| if app.is_empty() { "(none)".to_owned() } else { app.to_owned() };
+        let head = ["APP", "INTERFACE", "REQUESTS", "SUCCEEDED", "CALLER'S", "FAILED", "SUCCESS"];
+        let [a, b, c, d, e, f, g] = head;
+        say!("{a:<18}  {b:<12}  {c:>10}  {d:>10}  {e:>10}  {f:>10}  {g:>8}")?;
+        for ((app, interface), rate) in &self.rates {
+            let success = rate.success().map_or("-".to_owned(), |rate| format!("{rate:.2} %"));
+            let Rate { succeeded, callers, failed } = rate;
+            say!(
+                "{:<18}  {interface:<12}  {:>10}  {succeeded:>10}  {callers:>10}  {failed:>10}  {success:>8}",
+                shown(app),
+                rate.requests(),
+            )?;
+        }
+        let failures = self.failures();
+        if !failures.is_empty() {
+            say!("\n{:>10}  {a:<18}  {b:<12}  {:>6}  WHAT", "FAILURES", "CODE")?;
+        }
+        for ((app, interface, code), count) in failures {
+            let what = Meaning::of(*code).text;
+            say!("{count:>10}  {:<18}  {interface:<12}  {code:>6}  {what}", shown(app))?;
+        }
+        Ok(())
+    }
+}
