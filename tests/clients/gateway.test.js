@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import { createRequire } from 'node:module';
@@ -28,9 +28,18 @@ const page = (name) => readFileSync(join(PROJECT, 'docs', name), 'utf8');
 /** The blocks of a page in this language. */
 const blocks = (text, language) => [...text.matchAll(new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\``, 'gms'))].map(([, block]) => block);
 
-test('both languages have the same configurations', () => {
-  for (const language of ['nginx', 'caddy', 'toml', 'sh']) {
-    assert.deepEqual(blocks(page('gateway.zh-CN.md'), language), blocks(page('gateway.md'), language));
+test('both languages have the same configurations, and every page the same sections', () => {
+  const pages = readdirSync(join(PROJECT, 'docs/gateway')).filter((name) => !name.includes('.zh-CN.'));
+  assert.ok(pages.length >= 6, pages.join());
+  for (const english of pages.map((name) => `gateway/${name}`)) {
+    const chinese = english.replace('.md', '.zh-CN.md');
+    for (const language of ['nginx', 'caddy', 'yaml', 'toml', 'sh']) {
+      assert.deepEqual(blocks(page(chinese), language), blocks(page(english), language));
+    }
+    const sections = (name) => [...page(name).matchAll(/^## (.*)$/gm)].map(([, title]) => title);
+    assert.deepEqual(sections(english), sections('gateway/nginx.md'));
+    assert.deepEqual(sections(chinese), sections('gateway/nginx.zh-CN.md'));
+    assert.deepEqual(blocks(page(english), 'sh'), blocks(page('gateway/nginx.md'), 'sh'));
   }
 });
 
@@ -114,7 +123,7 @@ for (const { name, start } of PROXIES) {
     });
 
     test('what the page says proves it safe does', async () => {
-      const steps = blocks(page('gateway.md'), 'sh').join('\n').trim().split('\n');
+      const steps = blocks(page('gateway/nginx.md'), 'sh').join('\n').trim().split('\n');
       assert.equal(steps.length, 4);
       for (const step of steps) {
         const [command, expected] = step.split(/\s+# /);
@@ -247,7 +256,7 @@ function here(block, { dir, port, businessPort }, others = []) {
 
 async function startNginx({ dir, businessPort }) {
   const port = await freePort();
-  const [block] = blocks(page('gateway.md'), 'nginx');
+  const [block] = blocks(page('gateway/nginx.md'), 'nginx');
   const config = join(dir, 'nginx.conf');
   // The tests log in more often than a phone.
   const own = here(block, { dir, port, businessPort }, [['listen 443 ssl', `listen 127.0.0.1:${port} ssl`], ['rate=5r/s', 'rate=500r/s']]);
@@ -267,7 +276,7 @@ const nginx = () => ['/usr/sbin/nginx', '/usr/bin/nginx'].find(existsSync) ?? 'n
 
 async function startCaddy({ dir, businessPort }, binary) {
   const port = await freePort();
-  const [block] = blocks(page('gateway.md'), 'caddy');
+  const [block] = blocks(page('gateway/caddy.md'), 'caddy');
   const config = join(dir, 'Caddyfile');
   const own = here(block, { dir, port, businessPort }, [['api.example.com {', `https://api.example.com:${port} {`]]);
   writeFileSync(config, `{\n\tadmin off\n\tauto_https disable_redirects\n\tdefault_bind 127.0.0.1\n\tskip_install_trust\n}\n${own}`);
