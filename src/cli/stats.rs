@@ -142,9 +142,16 @@ impl Summary {
             return Ok(());
         }
         let shown = |app: &str| if app.is_empty() { "(none)".to_owned() } else { app.to_owned() };
-        let head = ["APP", "INTERFACE", "REQUESTS", "SUCCEEDED", "CALLER'S", "FAILED", "SUCCESS"];
-        let [a, b, c, d, e, f, g] = head;
-        say!("{a:<18}  {b:<12}  {c:>10}  {d:>10}  {e:>10}  {f:>10}  {g:>8}")?;
+        say!(
+            "{:<18}  {:<12}  {:>10}  {:>10}  {:>10}  {:>10}  {:>8}",
+            "APP",
+            "INTERFACE",
+            "REQUESTS",
+            "SUCCEEDED",
+            "CALLER'S",
+            "FAILED",
+            "SUCCESS",
+        )?;
         for ((app, interface), rate) in &self.rates {
             let success = rate.success().map_or("-".to_owned(), |rate| format!("{rate:.2} %"));
             let Rate { succeeded, callers, failed } = rate;
@@ -156,7 +163,7 @@ impl Summary {
         }
         let failures = self.failures();
         if !failures.is_empty() {
-            say!("\n{:>10}  {a:<18}  {b:<12}  {:>6}  WHAT", "FAILURES", "CODE")?;
+            say!("\n{:>10}  {:<18}  {:<12}  {:>6}  WHAT", "FAILURES", "APP", "INTERFACE", "CODE")?;
         }
         for ((app, interface, code), count) in failures {
             let what = Meaning::of(*code).text;

@@ -113,7 +113,7 @@ impl State {
 fn until_next_minute((seconds, rest): (i64, Duration)) -> Duration {
     let minute = Step::Minute;
     let left = minute.start(seconds) + minute.seconds() - seconds;
-    Duration::from_secs(left.unsigned_abs()) - rest
+    Duration::from_secs(left.unsigned_abs()).saturating_sub(rest)
 }
 
 #[cfg(test)]
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_minute_ends_when_it_ends() {
         let rest = Duration::from_millis(250);
-        assert_eq!(until_next_minute((MINUTE, Duration::ZERO)), Duration::from_secs(60));
+        assert_eq!(until_next_minute((MINUTE, Duration::ZERO)), Duration::from_mins(1));
         assert_eq!(until_next_minute((MINUTE + 59, rest)), Duration::from_millis(750));
     }
 }

@@ -35,13 +35,21 @@ impl Tallies {
         for tally in lock(&self.0).iter() {
             let counts = lock(&tally.0);
             for Count { interface, code, app, count } in &counts.requests {
-                sum.add(interface, *code, app, *count);
+                sum.add(label(interface), *code, app, *count);
             }
             for (interface, times) in &counts.times {
-                sum.times_of(interface).add(times);
+                sum.times_of(label(interface)).add(times);
             }
         }
         sum
+    }
+}
+
+/// What an interface is called in numbers: the Wafer protocol's prefix says nothing there.
+fn label(interface: &'static str) -> &'static str {
+    match interface {
+        "" => "unreadable",
+        name => name.strip_prefix("qcloud.cam.").unwrap_or(name),
     }
 }
 
@@ -52,13 +60,10 @@ pub struct Tally(Mutex<Counts>);
 impl Tally {
     /// Counts a request.
     pub fn count(&self, served: &Served<'_>) {
-        // The Wafer protocol's prefix says nothing.
-        let interface = served.interface.strip_prefix("qcloud.cam.").unwrap_or(served.interface);
-        let interface = if interface.is_empty() { "unreadable" } else { interface };
         let code = served.failure.as_ref().map_or(0, |failed| failed.code);
         let mut counts = lock(&self.0);
-        counts.add(interface, code, served.app.unwrap_or_default(), 1);
-        counts.times_of(interface).count(served.took);
+        counts.add(served.interface, code, served.app.unwrap_or_default(), 1);
+        counts.times_of(served.interface).count(served.took);
     }
 }
 
