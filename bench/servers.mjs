@@ -152,10 +152,10 @@ export async function startMariadb(dir) {
   const data = join(prefix, 'data'), socket = join(prefix, 'socket');
   const user = process.getuid() === 0 ? ['--user=root'] : [];
   await run('mariadb-install-db', [
-    '--no-defaults', ...user, `--datadir=${data}`, '--auth-root-authentication-method=normal', '--skip-test-db',
+    '--no-defaults', ...user, `--datadir=${data}`, `--tmpdir=${prefix}`, '--auth-root-authentication-method=normal', '--skip-test-db',
   ], { seconds: 120 });
   const server = start('mariadbd', [
-    '--no-defaults', ...user, `--datadir=${data}`, `--socket=${socket}`, `--pid-file=${prefix}/pid`,
+    '--no-defaults', ...user, `--datadir=${data}`, `--tmpdir=${prefix}`, `--socket=${socket}`, `--pid-file=${prefix}/pid`,
     '--bind-address=127.0.0.1', `--port=${port}`, '--innodb-flush-log-at-trx-commit=1',
   ]);
   await listening(port, server);

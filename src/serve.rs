@@ -30,7 +30,7 @@ use crate::random;
 use crate::session::{Lifetime, SessionId};
 use crate::store::cached::{CacheSettings, Cached};
 use crate::store::metered::{Metered, StoreNumbers};
-use crate::store::{self, Expiry, Opener, Store};
+use crate::store::{self, Expiry, Opener, StorageUrl, Store};
 use crate::telemetry::requests::RequestLog;
 use crate::telemetry::stats::Recorder;
 use crate::telemetry::tally::Tallies;
@@ -138,9 +138,11 @@ pub async fn serve(
         operations: Arc::clone(&operations),
         tallies: tallies.clone(),
         store: store_numbers,
-        listeners: [&public_terms, &admin_terms]
-            .map(|terms| (Arc::clone(&terms.door), Arc::clone(&terms.refusals)))
-            .into(),
+        listeners: [&public_terms, &admin_terms].map(metrics::Listener::from).into(),
+        file: match &config.storage.url {
+            StorageUrl::Sqlite(path) => Some(path.clone()),
+            StorageUrl::Memory | StorageUrl::Mysql(_) => None,
+        },
         app_label: config.metrics.app_label,
     });
     let routes = health::router(Arc::clone(&operations), stopped).merge(numbers);

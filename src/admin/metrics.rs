@@ -1,5 +1,6 @@
 //! `GET /metrics`: what the server counts, as Prometheus reads it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -14,10 +15,13 @@ use prometheus::{Encoder as _, Gauge, IntCounter, IntCounterVec, IntGaugeVec, Te
 
 use crate::clock;
 use crate::net::door::Door;
+use crate::net::listener::Terms;
 use crate::net::refusals::Refusals;
+use crate::net::tls::Tls;
 use crate::operations::Operations;
 use crate::store::cached::Trust;
 use crate::store::metered::StoreNumbers;
+use crate::store::sqlite::{self, Room};
 use crate::telemetry::tally::{BOUNDS, Counts, Tallies, Times};
 
 /// Where the numbers are.
@@ -25,10 +29,25 @@ pub struct Sources {
     pub operations: Arc<Operations>,
     pub tallies: Tallies,
     pub store: StoreNumbers,
-    /// Of each listener.
-    pub listeners: Vec<(Arc<Door>, Arc<Refusals>)>,
+    pub listeners: Vec<Listener>,
+    /// The database's file, where it has one.
+    pub file: Option<PathBuf>,
     /// `metrics.app_label`
     pub app_label: bool,
+}
+
+/// What there is to know of a listener.
+pub struct Listener {
+    pub door: Arc<Door>,
+    pub refusals: Arc<Refusals>,
+    pub tls: Option<Arc<Tls>>,
+}
+
+impl From<&Terms> for Listener {
+    fn from(terms: &Terms) -> Self {
+        let Terms { door, refusals, tls, .. } = terms;
+        Self { door: Arc::clone(door), refusals: Arc::clone(refusals), tls: tls.clone() }
+    }
 }
 
 /// `GET /metrics`
@@ -79,15 +98,21 @@ impl Sources {
             "Connections and requests that were refused before anything was asked of the server.";
         let refusals =
             IntCounterVec::new(opts!("mina_auth_refusals_total", help), &["listener", "reason"])?;
-        for (door, refused) in &self.listeners {
+        let help = "When the certificate in use ends, in seconds since the epoch.";
+        let ends = opts!("mina_auth_certificate_not_after_timestamp_seconds", help);
+        let ends = IntGaugeVec::new(ends, &["listener"])?;
+        for Listener { door, refusals: refused, tls } in &self.listeners {
             let listener = refused.listener();
+            if let Some(end) = tls.as_ref().and_then(|tls| tls.ends()) {
+                ends.with_label_values(&[listener]).set(end);
+            }
             let open = i64::try_from(door.open()).unwrap_or(i64::MAX);
             connections.with_label_values(&[listener]).set(open);
             for (reason, total) in refused.totals() {
                 refusals.with_label_values(&[listener, reason]).inc_by(total);
             }
         }
-        Ok([connections.collect(), refusals.collect()].concat())
+        Ok([connections.collect(), refusals.collect(), ends.collect()].concat())
     }
 
     fn of_now(&self) -> prometheus::Result<Vec<MetricFamily>> {
@@ -125,13 +150,21 @@ impl Sources {
                 self.operations.logins_in_flight() as f64,
             ),
         ];
+        let room = self.file.as_deref().and_then(sqlite::room);
+        #[expect(clippy::cast_precision_loss, reason = "Prometheus knows no other numbers")]
+        let room = room.map(|Room { free, size }| {
+            [
+                ("mina_auth_storage_free_bytes", "Room left for the database's file.", free as f64),
+                ("mina_auth_storage_size_bytes", "The file system that it is on.", size as f64),
+            ]
+        });
         let mut families = Vec::new();
         for (name, help, value) in counters {
             let counter = IntCounter::new(name, help)?;
             counter.inc_by(value);
             families.extend(counter.collect());
         }
-        for (name, help, value) in gauges {
+        for (name, help, value) in gauges.into_iter().chain(room.into_iter().flatten()) {
             let gauge = Gauge::new(name, help)?;
             gauge.set(value);
             families.extend(gauge.collect());

@@ -60,7 +60,15 @@ pub struct Tls {
     files: Files,
     /// What the files held when they were last looked at, good or bad.
     seen: Mutex<Result<Contents, TlsError>>,
-    acceptor: RwLock<TlsAcceptor>,
+    in_use: RwLock<InUse>,
+}
+
+/// What new connections get.
+struct InUse {
+    acceptor: TlsAcceptor,
+    /// When the first certificate of the chain ends, in seconds since the epoch; `None` where that
+    /// cannot be read.
+    ends: Option<i64>,
 }
 
 impl Tls {
@@ -71,13 +79,19 @@ impl Tls {
     /// When TLS cannot be made of them.
     pub fn open(files: Files) -> Result<Self, TlsError> {
         let contents = files.read()?;
-        let acceptor = RwLock::new(files.acceptor(&contents)?);
-        Ok(Self { files, seen: Mutex::new(Ok(contents)), acceptor })
+        let in_use = RwLock::new(files.in_use(&contents)?);
+        Ok(Self { files, seen: Mutex::new(Ok(contents)), in_use })
     }
 
     /// Begins the handshake of a new connection, with the certificate of now.
     pub fn accept(&self, stream: TcpStream) -> Accept<TcpStream> {
-        self.acceptor.read().unwrap_or_else(PoisonError::into_inner).accept(stream)
+        self.in_use.read().unwrap_or_else(PoisonError::into_inner).acceptor.accept(stream)
+    }
+
+    /// When the certificate in use ends, or one between it and the root, in seconds since the
+    /// epoch.
+    pub fn ends(&self) -> Option<i64> {
+        self.in_use.read().unwrap_or_else(PoisonError::into_inner).ends
     }
 
     /// Follows the files, for as long as it is polled.
@@ -100,13 +114,13 @@ impl Tls {
             return;
         }
         *seen = found;
-        let acceptor = match &*seen {
-            Ok(contents) => self.files.acceptor(contents),
+        let in_use = match &*seen {
+            Ok(contents) => self.files.in_use(contents),
             Err(error) => Err(error.clone()),
         };
-        match acceptor {
-            Ok(acceptor) => {
-                *self.acceptor.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
+        match in_use {
+            Ok(in_use) => {
+                *self.in_use.write().unwrap_or_else(PoisonError::into_inner) = in_use;
                 info!(listener = self.files.section, "new connections get the new certificate");
             }
             Err(error) => error!(
@@ -135,9 +149,10 @@ impl Files {
         })
     }
 
-    fn acceptor(&self, contents: &Contents) -> Result<TlsAcceptor, TlsError> {
+    fn in_use(&self, contents: &Contents) -> Result<InUse, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let certs = self.certificates("tls_cert", &self.cert, &contents.cert)?;
+        let ends = certs.iter().filter_map(end).min();
         let key = PrivateKeyDer::from_pem_slice(contents.key.expose_secret().as_bytes());
         let key = key.map_err(|_| {
             self.error("tls_key", format!("no private key (PEM) in `{}`", self.key.display()))
@@ -154,8 +169,9 @@ impl Files {
         };
         let mut config = config.with_single_cert(certs, key).map_err(unusable)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(config).into())
+        Ok(InUse { acceptor: Arc::new(config).into(), ends })
     }
+
     /// Demands a certificate that one of these has signed.
     fn verifier(
         &self,
@@ -202,6 +218,12 @@ impl Files {
     fn error(&self, setting: &str, problem: String) -> TlsError {
         TlsError { setting: format!("{}.{setting}", self.section), problem }
     }
+}
+
+/// When a certificate ends.
+fn end(certificate: &CertificateDer<'_>) -> Option<i64> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(certificate.validity().not_after.timestamp())
 }
 
 fn in_file(file: &Path, error: &dyn std::error::Error) -> String {

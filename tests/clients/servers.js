@@ -31,10 +31,10 @@ const ENV = {
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 
 /**
- * Runs both servers on free ports in a directory of their own; `settings` is TOML for `serve`, `server` what goes
- * into its section of that name, and `listen` where it listens besides.
+ * Runs both servers on free ports in a directory of their own; `settings` is TOML for `serve`, `server` and `admin`
+ * what goes into the sections of these names, and `listen` where it listens besides.
  */
-export async function startServers({ settings = '', server = '', listen = [] } = {}) {
+export async function startServers({ settings = '', server = '', admin = '', listen = [] } = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'mina-auth-clients-'));
   // On exit as well as in `stop`: a failed start or a crashed test leaves nothing behind.
   const removeDir = () => rmSync(dir, { recursive: true, force: true });
@@ -59,6 +59,7 @@ base_url = "http://${simulator.address}"
 
 [admin]
 listen = "127.0.0.1:0"
+${admin}
 
 [[apps]]
 appid = "${APP}"
@@ -72,7 +73,8 @@ secret = "${SECRET}"
 ${settings}
 `);
 
-  let auth = await launch(dir, 'protocol', ['serve', '--config', config]);
+  // The last of its listeners.
+  let auth = await launch(dir, 'admin', ['serve', '--config', config]);
 
   const simulate = async (path, body) => {
     const answer = await fetch(`http://${simulator.address}${path}`, {
@@ -87,6 +89,9 @@ ${settings}
   return {
     /** The session server's URL for `config.AuthServerUrl`; it changes when the server restarts. */
     authUrl: (app = '') => `http://${auth.address}/mina_auth/${app}`,
+
+    /** The address of the admin listener; it changes as well. */
+    admin: () => auth.admin,
 
     /** The simulator's address. */
     simulator: simulator.address,
@@ -103,7 +108,7 @@ ${settings}
 
     stopAuth: () => auth.stop(),
     startAuth: async () => {
-      auth = await launch(dir, 'protocol', ['serve', '--config', config]);
+      auth = await launch(dir, 'admin', ['serve', '--config', config]);
     },
 
     stop: async () => {
@@ -128,11 +133,14 @@ async function launch(cwd, listener, args) {
   process.prependOnceListener('exit', killAtExit);
 
   const log = [];
+  const addresses = {};
   const listening = new Promise((found) => {
     createInterface({ input: child.stderr }).on('line', (line) => {
       log.push(line);
       const event = parse(line);
-      if (event?.message === 'listening' && event.listener === listener) found(event.address);
+      if (event?.message !== 'listening') return;
+      addresses[event.listener] ??= event.address;
+      if (event.listener === listener) found();
     });
   });
   const failure = (what) => new Error(`mina-auth ${args[0]} ${what}\n${log.slice(-20).join('\n')}`);
@@ -148,10 +156,11 @@ async function launch(cwd, listener, args) {
   );
 
   const started = Promise.race([listening, startFailed]);
-  const address = await within(START_LIMIT_MS, started, () => failure('did not listen in time'));
+  await within(START_LIMIT_MS, started, () => failure('did not listen in time'));
 
   return {
-    address,
+    address: addresses.protocol ?? addresses[listener],
+    admin: addresses.admin,
 
     /** Asks the process to end, and checks that it does so in time and cleanly; a second call does nothing more. */
     stop: async () => {

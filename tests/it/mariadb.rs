@@ -69,6 +69,7 @@ impl Mariadb {
             .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
             .arg(format!("--datadir={}", directory.path().join("data").display()))
             .args(as_root())
+            .env("TMPDIR", directory.path())
             .output()
             .expect("mariadb-install-db runs; tests/setup.sh installs it");
         assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
@@ -93,6 +94,8 @@ impl Mariadb {
             .args(&self.arguments)
             .args(as_root())
             .env("MINA_TEST_DIRECTORY", path)
+            // A server that starts removes the temporary tables of others from a shared one.
+            .env("TMPDIR", path)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use rustix::fs::statfs;
+use rustix::fs::{statfs, statvfs};
 
 /// The magic numbers of statfs(2), and the names.
 const NETWORK: [(u32, &str); 9] = [
@@ -27,6 +27,20 @@ pub fn network_name(path: &Path) -> Option<&'static str> {
     let found = statfs(path).or_else(|_| statfs(directory.unwrap_or(Path::new("."))));
     // Some have their sign extended into the upper half.
     found.ok().and_then(|found| name(u32::try_from(found.f_type & 0xffff_ffff).ok()?))
+}
+
+/// The room on the file system of a database, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    pub free: u64,
+    pub size: u64,
+}
+
+/// How much room the file system of a path has, for who is not root.
+#[must_use]
+pub fn room(path: &Path) -> Option<Room> {
+    let found = statvfs(path).ok()?;
+    Some(Room { free: found.f_bavail * found.f_frsize, size: found.f_blocks * found.f_frsize })
 }
 
 fn name(magic: u32) -> Option<&'static str> {

@@ -29,6 +29,7 @@ mod schema;
 mod stats;
 mod writer;
 
+pub use self::file_system::{Room, room};
 pub use self::schema::OpenError;
 
 /// Which database, and how it is used.
