@@ -271,7 +271,7 @@ async function startGateway(servers) {
     calm: () => Object.assign(gateway, { logins: 0, fault: undefined, refuse: false, requests: [] }),
     /** What forward auth says of these headers. */
     check: async (headers) => (await fetch(auth('/v1/forward-auth'), { headers })).status,
-    heard: () => once(server, 'request'),
+    heard: () => once(server, 'request', { signal: AbortSignal.timeout(60_000) }),
     stop: () => new Promise((done) => {
       server.close(done);
       server.closeAllConnections();
