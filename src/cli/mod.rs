@@ -31,6 +31,7 @@ mod serve;
 mod session;
 mod simulate;
 mod stats;
+mod user;
 
 /// The session server for WeChat mini programs.
 #[derive(Debug, Parser)]
@@ -58,6 +59,9 @@ enum Command {
     /// Look at sessions and end them
     #[command(subcommand)]
     Session(session::Command),
+    /// Show and erase users
+    #[command(subcommand)]
+    User(user::Command),
     /// Show success rates and the reasons of failures
     Stats(stats::Args),
     /// Bring the database's schema up to date (`serve` does so too)
@@ -116,6 +120,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Simulate(args) => simulate::run(args)?,
         Command::App(command) => app::run(command, &load_for_store()?)?,
         Command::Session(command) => session::run(command, &load_for_store()?)?,
+        Command::User(command) => user::run(command, &load_for_store()?)?,
         Command::Stats(args) => stats::run(&args, &load_for_store()?)?,
         Command::Migrate(args) => migrate::run(&args, &load_for_store()?)?,
         Command::Import(args) => import::run(&args, &load()?)?,

@@ -11,7 +11,7 @@ use crate::session::{App, Session, SessionId};
 use crate::store::{self, Opener, Selection, Whose};
 
 /// How many sessions `list` prints.
-const LIST_LIMIT: u32 = 1000;
+pub const LIST_LIMIT: u32 = 1000;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -137,7 +137,8 @@ pub fn time(seconds: i64) -> String {
     humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + since).to_string()
 }
 
-fn to_json(session: &Session, apps: &[App]) -> Value {
+/// What is shown of a session; no key is.
+pub fn to_json(session: &Session, apps: &[App]) -> Value {
     json!({
         "id": session.id.as_str(),
         "app": session.appid.as_str(),

@@ -21,8 +21,9 @@ use self::shard::{Fill, Shard};
 use self::waiting::{Batch, Due, Sorted, Waiting};
 use super::import::Imported;
 use super::stats::{Counted, Range, Stat, Step};
+use super::users::{Account, Erased, Users};
 use super::{Change, Changes, Expiry, Purged, Resealed, Selection, Store, StoreError};
-use crate::session::{App, AppId, Login, Session, SessionId, SignedIn, Visit};
+use crate::session::{App, AppId, Login, OpenId, Session, SessionId, SignedIn, Visit};
 
 mod known;
 mod shard;
@@ -502,6 +503,18 @@ impl Store for Cached {
             self.forget(id.as_str());
         }
         Ok(revoked)
+    }
+
+    async fn users(&self, which: &Users, limit: u32) -> Result<Vec<Account>, StoreError> {
+        self.inner.users(which, limit).await
+    }
+
+    async fn erase(&self, appid: &AppId, open_id: &OpenId) -> Result<Erased, StoreError> {
+        let erased = self.inner.erase(appid, open_id).await?;
+        for id in &erased.sessions {
+            self.forget(id.as_str());
+        }
+        Ok(erased)
     }
 
     async fn purge(&self, expiry: &[Expiry], after: &str) -> Result<Purged, StoreError> {

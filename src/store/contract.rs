@@ -12,10 +12,14 @@ use crate::session::{
 
 mod secrets;
 mod stats;
+mod users;
 
 pub(crate) use secrets::{a_reseal_ends_and_loses_nothing, reseal, secrets_move_to_the_first_key};
 pub(crate) use stats::{
     stats_are_added_once, stats_are_pruned_step_by_step, stats_of_nodes_add_up,
+};
+pub(crate) use users::{
+    an_erased_user_is_gone, users_are_found_by_what_is_known_of_them, users_are_listed_page_by_page,
 };
 
 const APP: &str = "wx0123456789abcdef";
@@ -62,6 +66,9 @@ macro_rules! store_tests {
             an_import_never_overwrites_a_newer_login,
             an_import_does_not_bring_back_what_was_ended,
             a_reseal_ends_and_loses_nothing,
+            users_are_listed_page_by_page,
+            users_are_found_by_what_is_known_of_them,
+            an_erased_user_is_gone,
             stats_of_nodes_add_up,
             stats_are_added_once,
             stats_are_pruned_step_by_step,

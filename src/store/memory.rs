@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use super::import::{self, Imported};
 use super::stats::{Count, Counted, Range, Stat, Step};
+use super::users::{Account, Erased, Users};
 use super::{Change, Changes, Expiry, Purged, Resealed, Selection, Store, StoreError, Whose};
 use crate::session::{App, AppId, Fate, Login, OpenId, Session, SessionId, SignedIn, User, Visit};
 
@@ -142,6 +143,14 @@ fn entry_user(users: &HashMap<(AppId, OpenId), Entry>, owner: &(AppId, OpenId)) 
     users.get(owner).map(|entry| entry.user.clone())
 }
 
+/// Tells whether a user is meant, as far as appid and openid say.
+fn is_meant(which: &Users, owner: &(AppId, OpenId)) -> bool {
+    let (appid, open_id) = owner;
+    which.appid.as_ref().is_none_or(|wanted| wanted == appid)
+        && which.open_id.as_ref().is_none_or(|wanted| wanted == open_id)
+        && which.after.as_ref().is_none_or(|after| after < owner)
+}
+
 #[async_trait]
 impl Store for Memory {
     async fn apps(&self) -> Result<Vec<App>, StoreError> {
@@ -207,6 +216,32 @@ impl Store for Memory {
         let ids: Vec<_> = state.select(selection).map(|session| session.id).collect();
         state.remove(&ids);
         Ok(ids)
+    }
+
+    async fn users(&self, which: &Users, limit: u32) -> Result<Vec<Account>, StoreError> {
+        let state = self.state();
+        let mut users: Vec<_> =
+            state.users.iter().filter(|(owner, _)| is_meant(which, owner)).collect();
+        users.sort_unstable_by_key(|(owner, _)| *owner);
+        let users = users.into_iter().map(|((appid, open_id), entry)| Account {
+            appid: appid.clone(),
+            open_id: open_id.clone(),
+            union_id: entry.user.union_id.clone(),
+            profile: entry.user.profile.clone(),
+        });
+        let has_union_id =
+            |user: &Account| which.union_id.is_none() || which.union_id == user.union_id;
+        Ok(users.filter(has_union_id).take(limit as usize).collect())
+    }
+
+    async fn erase(&self, appid: &AppId, open_id: &OpenId) -> Result<Erased, StoreError> {
+        let mut state = self.state();
+        let owner = (appid.clone(), open_id.clone());
+        let Some(entry) = state.users.get(&owner) else { return Ok(Erased::default()) };
+        let sessions: Vec<_> = entry.sessions.iter().map(|session| session.id.clone()).collect();
+        state.remove(&sessions);
+        state.users.remove(&owner);
+        Ok(Erased { was_known: true, sessions })
     }
 
     async fn purge(&self, expiry: &[Expiry], _after: &str) -> Result<Purged, StoreError> {

@@ -8,8 +8,9 @@ use prometheus::{HistogramVec, IntCounterVec, histogram_opts, opts};
 
 use super::import::Imported;
 use super::stats::{Counted, Range, Stat, Step};
+use super::users::{Account, Erased, Users};
 use super::{Changes, Expiry, Purged, Resealed, Selection, Store, StoreError};
-use crate::session::{App, AppId, Login, Session, SessionId, SignedIn, Visit};
+use crate::session::{App, AppId, Login, OpenId, Session, SessionId, SignedIn, Visit};
 
 /// From an index in memory to a disk in trouble, in seconds.
 const BUCKETS: [f64; 12] =
@@ -103,6 +104,14 @@ impl Store for Metered {
 
     async fn revoke(&self, selection: &Selection) -> Result<Vec<SessionId>, StoreError> {
         self.numbers.time("revoke", self.inner.revoke(selection)).await
+    }
+
+    async fn users(&self, which: &Users, limit: u32) -> Result<Vec<Account>, StoreError> {
+        self.numbers.time("users", self.inner.users(which, limit)).await
+    }
+
+    async fn erase(&self, appid: &AppId, open_id: &OpenId) -> Result<Erased, StoreError> {
+        self.numbers.time("erase", self.inner.erase(appid, open_id)).await
     }
 
     async fn purge(&self, expiry: &[Expiry], after: &str) -> Result<Purged, StoreError> {

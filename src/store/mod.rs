@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use self::import::Imported;
 use self::mysql::MysqlUrl;
 use self::stats::{Counted, Range, Stat, Step};
+use self::users::{Account, Erased, Users};
 use crate::session::{
     App, AppId, Lifetime, Login, OpenId, Session, SessionId, SignedIn, StoredSkey, Visit,
 };
@@ -19,6 +20,7 @@ pub mod metered;
 pub mod mysql;
 pub mod sqlite;
 pub mod stats;
+pub mod users;
 
 #[cfg(test)]
 mod contract;
@@ -54,6 +56,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Ends the selected sessions and returns their ids.
     async fn revoke(&self, selection: &Selection) -> Result<Vec<SessionId>, StoreError>;
+
+    /// The users that are meant, in the order of appid and openid, at most `limit` of them.
+    async fn users(&self, which: &Users, limit: u32) -> Result<Vec<Account>, StoreError>;
+
+    /// Erases a user: the profile, the keys and the sessions.
+    async fn erase(&self, appid: &AppId, open_id: &OpenId) -> Result<Erased, StoreError>;
 
     /// Looks at one bounded slice of the sessions, the one after `after` (`""`: the first), and
     /// deletes those that have expired.

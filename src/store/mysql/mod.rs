@@ -18,9 +18,10 @@ use self::pool::{Failure, Mode, Pool, Work};
 use self::schema::{Found, Php, Tables};
 use super::import::Imported;
 use super::stats::{Counted, Range, Stat, Step};
+use super::users::{Account, Erased, Users};
 use super::{Change, Changes, Expiry, Purged, Resealed, Selection, Store, StoreError};
 use crate::secrets::Keys;
-use crate::session::{App, AppId, Login, Session, SessionId, SignedIn, StoredSkey, Visit};
+use crate::session::{App, AppId, Login, OpenId, Session, SessionId, SignedIn, StoredSkey, Visit};
 
 mod apps;
 mod error;
@@ -36,6 +37,7 @@ mod statement;
 mod stats;
 mod time_zone;
 mod url;
+mod users;
 
 #[cfg(test)]
 mod tests;
@@ -288,6 +290,16 @@ impl Store for Mysql {
     async fn revoke(&self, selection: &Selection) -> Result<Vec<SessionId>, StoreError> {
         let selection = selection.clone();
         self.run("revoking sessions", Mode::Transaction, selection, rows::revoke).await
+    }
+
+    async fn users(&self, which: &Users, limit: u32) -> Result<Vec<Account>, StoreError> {
+        let input = (which.clone(), limit);
+        self.run("listing users", Mode::Plain, input, users::list).await
+    }
+
+    async fn erase(&self, appid: &AppId, open_id: &OpenId) -> Result<Erased, StoreError> {
+        let owner = (appid.clone(), open_id.clone());
+        self.run("erasing a user", Mode::Transaction, owner, users::erase).await
     }
 
     async fn purge(&self, expiry: &[Expiry], after: &str) -> Result<Purged, StoreError> {

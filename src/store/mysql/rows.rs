@@ -322,7 +322,8 @@ pub fn revoke<'a>(
     })
 }
 
-fn row_and_id(row: &MySqlRow) -> sqlx::Result<(i64, SessionId)> {
+/// A row's number and the id of its session.
+pub fn row_and_id(row: &MySqlRow) -> sqlx::Result<(i64, SessionId)> {
     Ok((row.try_get(0)?, row.try_get::<String, _>(1)?.into()))
 }
 

@@ -14,9 +14,10 @@ use self::readers::Readers;
 use self::writer::Writer;
 use super::import::Imported;
 use super::stats::{Counted, Range, Stat, Step};
+use super::users::{Account, Erased, Users};
 use super::{Changes, Expiry, Purged, Resealed, Selection, Store, StoreError};
 use crate::secrets::Keys;
-use crate::session::{App, AppId, Login, Session, SessionId, SignedIn, Visit};
+use crate::session::{App, AppId, Login, OpenId, Session, SessionId, SignedIn, Visit};
 
 mod events;
 mod file_system;
@@ -27,6 +28,7 @@ mod reseal;
 mod rows;
 mod schema;
 mod stats;
+mod users;
 mod writer;
 
 pub use self::file_system::{Room, room};
@@ -145,6 +147,17 @@ impl Store for Sqlite {
         let selection = selection.clone();
         self.write("revoking sessions", move |connection| rows::revoke(connection, &selection))
             .await
+    }
+
+    async fn users(&self, which: &Users, limit: u32) -> Result<Vec<Account>, StoreError> {
+        let which = which.clone();
+        self.read("listing users", move |connection| users::list(connection, &which, limit)).await
+    }
+
+    async fn erase(&self, appid: &AppId, open_id: &OpenId) -> Result<Erased, StoreError> {
+        let (appid, open_id) = (appid.clone(), open_id.clone());
+        let erase = move |connection: &Connection| users::erase(connection, &appid, &open_id);
+        self.write("erasing a user", erase).await
     }
 
     async fn purge(&self, expiry: &[Expiry], after: &str) -> Result<Purged, StoreError> {

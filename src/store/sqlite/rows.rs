@@ -152,7 +152,7 @@ pub fn sign_in(connection: &Connection, keys: &Keys, login: &Login) -> rusqlite:
 }
 
 /// The ids of a user's sessions, newest login first.
-fn sessions_of(connection: &Connection, user: i64) -> rusqlite::Result<Vec<SessionId>> {
+pub fn sessions_of(connection: &Connection, user: i64) -> rusqlite::Result<Vec<SessionId>> {
     connection
         .prepare_cached(
             "SELECT uuid FROM mina_session WHERE user = ? ORDER BY create_time DESC, login DESC",

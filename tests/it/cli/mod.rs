@@ -3,6 +3,7 @@
 mod app;
 mod check;
 mod session;
+mod user;
 
 use crate::at_rest::{ONE, TWO};
 use crate::support::program::{Program, mina_auth};

@@ -7,6 +7,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::*;
 use crate::store::import::Imported;
 use crate::store::stats::{Counted, Range, Stat, Step};
+use crate::store::users::{Account, Erased, Users};
 
 struct Nodes {
     a: Arc<Cached>,
@@ -180,6 +181,14 @@ impl Store for Pausing {
 
     async fn revoke(&self, selection: &Selection) -> Result<Vec<SessionId>, StoreError> {
         self.inner.revoke(selection).await
+    }
+
+    async fn users(&self, which: &Users, limit: u32) -> Result<Vec<Account>, StoreError> {
+        self.inner.users(which, limit).await
+    }
+
+    async fn erase(&self, appid: &AppId, open_id: &OpenId) -> Result<Erased, StoreError> {
+        self.inner.erase(appid, open_id).await
     }
 
     async fn purge(&self, expiry: &[Expiry], after: &str) -> Result<Purged, StoreError> {
