@@ -1,4 +1,4 @@
-// The configurations of docs/gateway.md, as they stand there, in the real nginx and the real Caddys: a business server
+// The configurations of docs/gateway/, as they stand there, in the real nginx and the real Caddys: a business server
 // that knows nothing of Mina Auth is behind them, and both clients are in front.
 
 import assert from 'node:assert/strict';
@@ -391,7 +391,7 @@ describe('proxies that are not run', () => {
     ['Traefik', 'GET', '', { 'X-Forwarded-Method': 'POST', 'X-Forwarded-Uri': '/orders?x=1', 'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'a', 'X-Forwarded-For': '10.0.0.1' }],
     ['Envoy', 'POST', '/orders?x=1', { 'Content-Length': '0' }],
     ['APISIX', 'GET', '', { 'X-Forwarded-Method': 'GET', 'X-Forwarded-Uri': '/orders', 'X-Forwarded-Proto': 'http' }],
-    ['Higress', 'DELETE', '/orders/1', { 'Content-Length': '0' }],
+    ['Higress', 'GET', '', { 'X-Forwarded-Method': 'DELETE', 'X-Forwarded-Uri': '/orders/1', 'X-Forwarded-Proto': 'HTTP', 'X-Forwarded-Host': 'a' }],
   ]) {
     test(`${name} asks as it documents`, async () => {
       const asked = (own) => fetch(new URL(`/v1/forward-auth${path}`, servers.authUrl()), { method, headers: { ...headers, ...own } });
