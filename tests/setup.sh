@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need and the machine lacks: a C compiler for the embedded database, curl
 # for the commands that `dev` prints, MariaDB, openssl for certificates, the proxies of
-# docs/gateway.md, and Prometheus. The tests start servers of their own; none of the system is started or used.
+# docs/gateway, and Prometheus. The tests start servers of their own; none of the system is started or used.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/usr/local/sbin
 missing=()

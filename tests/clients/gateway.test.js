@@ -17,7 +17,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 import { createPhone, loadClient } from './phone.js';
-import { startServers } from './servers.js';
+import { OTHER_APP, startServers } from './servers.js';
 
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 const START_LIMIT_MS = 60_000;
@@ -120,6 +120,13 @@ for (const { name, start } of PROXIES) {
         assert.equal(json.error, 'ERR_INVALID_SESSION');
         assert.match(said['www-authenticate'], /^Bearer/);
       }
+    });
+
+    test('what a client writes into the URL is no setting', async () => {
+      assert.equal((await ask('/orders?optional=1', {})).status, 401);
+      assert.equal((await ask('/orders?a=b&optional=1', {})).status, 401);
+      const headers = { Authorization: `Bearer ${await logIn({ openid: 'person' })}` };
+      assert.equal((await ask(`/orders?appid=${OTHER_APP}`, { headers })).status, 200);
     });
 
     test('what the page says proves it safe does', async () => {

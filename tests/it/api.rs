@@ -296,6 +296,21 @@ fn forward_auth_may_be_optional_and_for_one_app() {
     }
 }
 
+/// Envoy appends the client's path and query, and Caddy keeps the query unless it is told not to.
+#[test]
+fn forward_auth_takes_no_word_of_the_client_for_its_own() {
+    let server = serve();
+    let token = log_in(&server, "person");
+    for path in ["", "orders", "v1/forward-auth", "forward-auth"] {
+        let path = format!("/v1/forward-auth/{path}?optional=1&appid={OTHER_APP}");
+        assert_eq!(ask(&server, "GET", &path, &[], "").status, 401, "{path}");
+        assert_eq!(get(&server, &path, &token).status, 200, "{path}");
+        let beside = [("Cookie", "a=b"), ("Authorization", &*format!("Bearer {token}"))];
+        let slow = http::chunked_request("POST", &path, &beside, b"x", 1);
+        assert_eq!(http::send(server.address, slow).status, 200, "by the other way: {path}");
+    }
+}
+
 /// A failure that is the server's must not make a client throw its session away.
 #[test]
 fn what_cannot_be_told_is_a_503_without_the_magic() {

@@ -25,7 +25,7 @@ impl Shared {
         asked: &mut Asked,
     ) -> Result<Success, Error> {
         let now = asked.now();
-        let query = head.uri.query().unwrap_or_default();
+        let query = endpoint.own_query(head.uri.path(), head.uri.query().unwrap_or_default());
         let appid = parameter(query, "appid");
         let appid = appid.as_deref().filter(|appid| !appid.is_empty());
         let url = self.original_url(&head.headers);

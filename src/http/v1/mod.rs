@@ -82,6 +82,13 @@ impl Endpoint {
         methods.is_empty() || methods.split(", ").any(|allowed| allowed == method)
     }
 
+    /// The part of the query that is for us. Whoever asks at a path below appends the path and the
+    /// query that a client chose: it may name no app, and least of all that nobody need be known.
+    fn own_query<'a>(self, path: &str, query: &'a str) -> &'a str {
+        let is_appended = self == Self::ForwardAuth && path != "/v1/forward-auth";
+        if is_appended { "" } else { query }
+    }
+
     /// What the log calls it.
     fn name(self, method: &str) -> &'static str {
         match self {
@@ -113,7 +120,8 @@ impl<'a> Check<'a> {
             Endpoint::Login | Endpoint::Decrypt | Endpoint::WaferLogin => false,
         };
         let Offered::Credential(credential) = Offered::in_headers(head) else { return None };
-        let appid = match parameter(head.query, "appid").filter(|_| is_check) {
+        let query = endpoint.own_query(head.path, head.query);
+        let appid = match parameter(query, "appid").filter(|_| is_check) {
             Some(Cow::Owned(_)) => return None,
             Some(Cow::Borrowed(appid)) => Some(appid),
             None => None,
