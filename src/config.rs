@@ -172,6 +172,7 @@ pub struct Limits {
 #[serde(deny_unknown_fields)]
 pub struct Admin {
     pub listen: Addresses,
+    pub hosts: Texts,
     pub token: Hidden,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,

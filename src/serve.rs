@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use secrecy::ExposeSecret as _;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{error, info, warn};
 
-use crate::admin::{Admin, health, metrics};
+use crate::admin::api::Access;
+use crate::admin::{Admin, api, health, metrics};
 use crate::causes::with_causes;
 use crate::clock;
 use crate::config::{Addresses, Config, Touch};
@@ -145,8 +147,15 @@ pub async fn serve(
         },
         app_label: config.metrics.app_label,
     });
-    let routes = health::router(Arc::clone(&operations), stopped).merge(numbers);
-    let admin_server = Serving::new(Admin::new(routes, config.admin_token()?), admin_terms);
+    let token = config.admin_token()?;
+    let access = Access {
+        has_token: !token.expose_secret().is_empty(),
+        hosts: config.admin.hosts.0.clone(),
+    };
+    let routes = health::router(Arc::clone(&operations), stopped)
+        .merge(numbers)
+        .merge(api::router(Arc::clone(&operations), access));
+    let admin_server = Serving::new(Admin::new(routes, token), admin_terms);
     log_addresses("admin", &admin);
     let sockets = admin.into_iter().flat_map(|bound| bound.sockets).collect();
     tasks.spawn(async move { Arc::new(admin_server).run(sockets).await });

@@ -1,5 +1,6 @@
 //! The admin listener: what watches and operates the server, behind a token.
 
+pub mod api;
 pub mod health;
 pub mod metrics;
 
@@ -41,7 +42,14 @@ impl Handler for Admin {
     type Body = Body;
 
     /// Answers a request, which is given as long as its body is.
-    async fn answer(&self, _: Peer, _: &Activity, request: hyper::Request<Incoming>) -> Response {
+    async fn answer(
+        &self,
+        peer: Peer,
+        _: &Activity,
+        mut request: hyper::Request<Incoming>,
+    ) -> Response {
+        // For the log: who changed something.
+        request.extensions_mut().insert(peer);
         let Ok(response) = self.0.call(request).await;
         response
     }

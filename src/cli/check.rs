@@ -7,11 +7,11 @@ use anyhow::Result;
 use super::block_on;
 use crate::config::Config;
 use crate::net::tls::Tls;
-use crate::random;
 use crate::serve;
-use crate::session::{App, SessionId};
+
+use crate::session::App;
 use crate::store::{self, Opener, Settings, StorageUrl};
-use crate::wechat::client::{Client, ExchangeError, WeChatError};
+use crate::wechat::secret_check;
 
 /// Goes through all that a server needs and says of each part how it is.
 pub fn run(config: Result<Config>) -> Result<ExitCode> {
@@ -30,7 +30,7 @@ pub fn run(config: Result<Config>) -> Result<ExitCode> {
     let wechat = serve::wechat(&config)?;
     let mut all_well = true;
     for app in &apps {
-        let verdict = block_on(async { Ok(ask(&wechat, app).await) })?;
+        let verdict = block_on(async { Ok(secret_check::ask(&wechat, app).await) })?;
         match verdict {
             Ok(()) => say!("ok    {}: WeChat accepts the appid and the secret", app.appid)?,
             Err(problem) => {
@@ -70,29 +70,4 @@ fn secrets(settings: &Settings) -> &'static str {
         }
         _ => "ok    AppSecrets and session_keys are encrypted",
     }
-}
-
-/// Asks WeChat about a made-up code: that it is invalid is the answer to a right secret.
-async fn ask(wechat: &Client, app: &App) -> Result<(), String> {
-    let code = SessionId::new(random::bytes());
-    match wechat.code2session(app, code.as_str()).await {
-        Ok(_) | Err(ExchangeError::Code(_)) => Ok(()),
-        Err(ExchangeError::Refused(error)) => Err(explain(&error)),
-        Err(error) => {
-            Err(format!("{error}; check the network, `wechat.base_url` and `wechat.proxy`"))
-        }
-    }
-}
-
-fn explain(error: &WeChatError) -> String {
-    let meaning = match error.errcode {
-        40013 | 41002 => "WeChat does not know this appid",
-        40125 | 41004 => "the secret is not this app's; it may have been reset",
-        40243 => "the AppSecret is frozen; unfreeze it on mp.weixin.qq.com",
-        40164 => "this machine's IP is not on the app's allow-list",
-        -1 => "WeChat is busy; try again",
-        45011 => "too many requests; try again in a minute",
-        _ => "WeChat refuses",
-    };
-    format!("{meaning} ({error})")
 }

@@ -110,19 +110,16 @@ fn shown_as(account: &Account, sessions: &[Session], apps: &[App]) -> Value {
 }
 
 async fn delete(store: &dyn Store, chosen: Chosen) -> Result<()> {
-    let owners = match &chosen.one.openid {
+    let owners: Vec<_> = if let Some(openid) = &chosen.one.openid {
         // Also who logged in by the PHP server alone, and is in no list of users.
-        Some(openid) => {
-            let apps = store.apps().await?.into_iter().map(|app| app.appid);
-            let is_meant =
-                |appid: &AppId| chosen.app.as_deref().is_none_or(|app| app == appid.as_str());
-            let openid = OpenId::from(openid.as_str());
-            apps.filter(is_meant).map(|appid| (appid, openid.clone())).collect()
-        }
-        None => {
-            let accounts = chosen.accounts(store).await?.into_iter();
-            accounts.map(|account| (account.appid, account.open_id)).collect::<Vec<_>>()
-        }
+        let apps = store.apps().await?.into_iter().map(|app| app.appid);
+        let is_meant =
+            |appid: &AppId| chosen.app.as_deref().is_none_or(|app| app == appid.as_str());
+        let openid = OpenId::from(openid.as_str());
+        apps.filter(is_meant).map(|appid| (appid, openid.clone())).collect()
+    } else {
+        let accounts = chosen.accounts(store).await?.into_iter();
+        accounts.map(|account| (account.appid, account.open_id)).collect()
     };
     let (mut users, mut sessions) = (Vec::new(), Vec::new());
     for (appid, open_id) in owners {

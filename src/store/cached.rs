@@ -497,6 +497,15 @@ impl Store for Cached {
         self.inner.sessions(selection, limit).await
     }
 
+    async fn sessions_after(
+        &self,
+        appid: Option<&AppId>,
+        after: &SessionId,
+        limit: u32,
+    ) -> Result<Vec<Session>, StoreError> {
+        self.inner.sessions_after(appid, after, limit).await
+    }
+
     async fn revoke(&self, selection: &Selection) -> Result<Vec<SessionId>, StoreError> {
         let revoked = self.inner.revoke(selection).await?;
         for id in &revoked {

@@ -211,6 +211,20 @@ impl Store for Memory {
         Ok(found)
     }
 
+    async fn sessions_after(
+        &self,
+        appid: Option<&AppId>,
+        after: &SessionId,
+        limit: u32,
+    ) -> Result<Vec<Session>, StoreError> {
+        let state = self.state();
+        let mut ids: Vec<_> = state.owners.keys().filter(|id| *id > after).collect();
+        ids.sort_unstable();
+        let sessions = ids.into_iter().filter_map(|id| state.session(id));
+        let sessions = sessions.filter(|session| appid.is_none_or(|appid| *appid == session.appid));
+        Ok(sessions.take(limit as usize).collect())
+    }
+
     async fn revoke(&self, selection: &Selection) -> Result<Vec<SessionId>, StoreError> {
         let mut state = self.state();
         let ids: Vec<_> = state.select(selection).map(|session| session.id).collect();

@@ -102,6 +102,16 @@ impl Store for Metered {
         self.numbers.time("sessions", self.inner.sessions(selection, limit)).await
     }
 
+    async fn sessions_after(
+        &self,
+        appid: Option<&AppId>,
+        after: &SessionId,
+        limit: u32,
+    ) -> Result<Vec<Session>, StoreError> {
+        let page = self.inner.sessions_after(appid, after, limit);
+        self.numbers.time("sessions_after", page).await
+    }
+
     async fn revoke(&self, selection: &Selection) -> Result<Vec<SessionId>, StoreError> {
         self.numbers.time("revoke", self.inner.revoke(selection)).await
     }

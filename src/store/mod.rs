@@ -54,6 +54,15 @@ pub trait Store: Send + Sync + 'static {
     async fn sessions(&self, selection: &Selection, limit: u32)
     -> Result<Vec<Session>, StoreError>;
 
+    /// The sessions with an id after this one, in the order of their ids, at most `limit` of them;
+    /// only those of an app, where one is given.
+    async fn sessions_after(
+        &self,
+        appid: Option<&AppId>,
+        after: &SessionId,
+        limit: u32,
+    ) -> Result<Vec<Session>, StoreError>;
+
     /// Ends the selected sessions and returns their ids.
     async fn revoke(&self, selection: &Selection) -> Result<Vec<SessionId>, StoreError>;
 

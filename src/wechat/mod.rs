@@ -3,3 +3,4 @@
 mod breaker;
 pub mod client;
 pub mod open_data;
+pub mod secret_check;

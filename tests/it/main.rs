@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test, and says where")]
 
 mod access;
+mod admin_api;
 mod api;
 mod apps;
 mod at_rest;

@@ -66,7 +66,7 @@ pub async fn users_are_found_by_what_is_known_of_them(store: Arc<dyn Store>) {
     let by_union_id = Users { union_id: Some("u2".into()), ..Users::default() };
     assert_eq!(find(by_union_id).await, both("o2"));
     let nobody = Users { union_id: Some("u3".into()), ..Users::default() };
-    assert_eq!(find(nobody).await, [String::new(); 0]);
+    assert!(find(nobody).await.is_empty());
     let of_app = Users { appid: Some(APP.into()), ..Users::default() };
     assert_eq!(find(of_app).await.len(), 3);
 }

@@ -287,6 +287,16 @@ impl Store for Mysql {
         self.run("listing sessions", Mode::Plain, input, rows::list).await
     }
 
+    async fn sessions_after(
+        &self,
+        appid: Option<&AppId>,
+        after: &SessionId,
+        limit: u32,
+    ) -> Result<Vec<Session>, StoreError> {
+        let input = (appid.cloned(), after.clone(), limit);
+        self.run("listing sessions", Mode::Plain, input, rows::list_after).await
+    }
+
     async fn revoke(&self, selection: &Selection) -> Result<Vec<SessionId>, StoreError> {
         let selection = selection.clone();
         self.run("revoking sessions", Mode::Transaction, selection, rows::revoke).await

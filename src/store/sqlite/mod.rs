@@ -143,6 +143,19 @@ impl Store for Sqlite {
         self.read("listing sessions", list).await
     }
 
+    async fn sessions_after(
+        &self,
+        appid: Option<&AppId>,
+        after: &SessionId,
+        limit: u32,
+    ) -> Result<Vec<Session>, StoreError> {
+        let (keys, appid, after) = (self.keys.clone(), appid.cloned(), after.clone());
+        let list = move |connection: &Connection| {
+            rows::list_after(connection, &keys, appid.as_ref(), &after, limit)
+        };
+        self.read("listing sessions", list).await
+    }
+
     async fn revoke(&self, selection: &Selection) -> Result<Vec<SessionId>, StoreError> {
         let selection = selection.clone();
         self.write("revoking sessions", move |connection| rows::revoke(connection, &selection))

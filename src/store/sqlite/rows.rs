@@ -231,6 +231,24 @@ pub fn list(
         .collect()
 }
 
+/// The sessions after an id, in the order of ids.
+pub fn list_after(
+    connection: &Connection,
+    keys: &Keys,
+    appid: Option<&AppId>,
+    after: &SessionId,
+    limit: u32,
+) -> rusqlite::Result<Vec<Session>> {
+    connection
+        .prepare_cached(&format!(
+            "{SESSION} WHERE s.uuid > ?1 AND (?2 IS NULL OR u.appid = ?2) ORDER BY s.uuid LIMIT ?3"
+        ))?
+        .query_map(params![after.as_str(), appid.map(AppId::as_str), limit], |row| {
+            read_session(row, keys)
+        })?
+        .collect()
+}
+
 /// Moves last visits forward.
 pub fn touch(connection: &Connection, visits: &[Visit]) -> rusqlite::Result<()> {
     let mut touch = connection

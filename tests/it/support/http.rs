@@ -183,7 +183,7 @@ pub fn chunked_request(
 
 /// The bytes of a request's head.
 pub fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: mina-auth\r\n");
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
     for (name, value) in headers {
         write!(head, "{name}: {value}\r\n").unwrap();
     }

@@ -179,6 +179,15 @@ impl Store for Pausing {
         self.inner.sessions(selection, limit).await
     }
 
+    async fn sessions_after(
+        &self,
+        appid: Option<&AppId>,
+        after: &SessionId,
+        limit: u32,
+    ) -> Result<Vec<Session>, StoreError> {
+        self.inner.sessions_after(appid, after, limit).await
+    }
+
     async fn revoke(&self, selection: &Selection) -> Result<Vec<SessionId>, StoreError> {
         self.inner.revoke(selection).await
     }
