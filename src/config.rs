@@ -18,6 +18,7 @@ use crate::secrets::Keys;
 use crate::session::{App, Lifetime};
 use crate::store::{self, StorageUrl, mysql, sqlite};
 use crate::telemetry::Log;
+use crate::telemetry::alarm::Format;
 
 pub use secrets::Secrets;
 pub use values::{Addresses, Hidden, HiddenTexts, Networks, Size, Span, Texts};
@@ -41,6 +42,7 @@ pub struct Config {
     pub limits: Limits,
     pub admin: Admin,
     pub metrics: Metrics,
+    pub alarm: Alarm,
     pub log: Log,
 }
 
@@ -85,6 +87,14 @@ pub struct WeChat {
 #[serde(deny_unknown_fields)]
 pub struct Metrics {
     pub app_label: bool,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alarm {
+    pub url: Hidden,
+    pub format: Format,
+    pub below: u64,
 }
 
 /// An app of the configuration file.

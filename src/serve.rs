@@ -30,12 +30,14 @@ use crate::operations::limits::RequestLimits;
 use crate::operations::{Operations, SessionSettings};
 use crate::random;
 use crate::session::{Lifetime, SessionId};
-use crate::store::cached::{CacheSettings, Cached};
+use crate::store::cached::{CacheSettings, Cached, Trust};
 use crate::store::metered::{Metered, StoreNumbers};
 use crate::store::{self, Expiry, Opener, StorageUrl, Store};
+use crate::telemetry::alarm::{self, Look, Receiver, Watch};
 use crate::telemetry::requests::RequestLog;
 use crate::telemetry::stats::Recorder;
 use crate::telemetry::tally::Tallies;
+use crate::wafer::codes::Meaning;
 use crate::wechat::client::{self, Client};
 
 /// How often the change feed is read.
@@ -162,6 +164,10 @@ pub async fn serve(
     tasks.spawn(follow_changes(Arc::clone(&operations)));
     tasks.spawn(write_visits(Arc::clone(&operations)));
     tasks.spawn(purge(Arc::clone(&operations)));
+    if let Some(receiver) = config.alarm_receiver()? {
+        let watch = Watch::new(config.alarm.below);
+        tasks.spawn(raise_alarms(Arc::clone(&operations), tallies.clone(), receiver, watch));
+    }
     let recorder =
         Arc::new(Recorder::new(tallies, SessionId::new(random::bytes()).as_str().into()));
     tasks.spawn({
@@ -329,6 +335,30 @@ async fn write_visits(operations: Arc<Operations>) {
         operations.store().visits_due().await;
         // They wait on after a failure, and `follow_changes` reports that the store is down.
         let _ = operations.store().write_visits().await;
+    }
+}
+
+async fn raise_alarms(
+    operations: Arc<Operations>,
+    tallies: Tallies,
+    mut receiver: Receiver,
+    mut watch: Watch,
+) {
+    let system = rustix::system::uname();
+    let node = system.nodename().to_string_lossy();
+    let mut ticks = interval(alarm::LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let (counts, refused) = (tallies.sum(), operations.wechat().refused_apps());
+        let look = Look {
+            counts: &counts,
+            refused: &refused,
+            is_wechat_away: operations.wechat().is_left_alone(),
+            is_store_away: operations.store().trust(clock::now()) != Trust::Full,
+        };
+        let turns = watch.look(&look, |code| Meaning::of(code).is_callers);
+        receiver.tell(turns, &node).await;
     }
 }
 

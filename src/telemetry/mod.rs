@@ -3,6 +3,7 @@
 //! Events go through `tracing`. The line of each request does not, see [`requests`]. What is counted
 //! of a request is in [`tally`]; other rooms count for themselves, and `admin::metrics` shows it all.
 
+pub mod alarm;
 pub mod requests;
 pub mod stats;
 pub mod tally;

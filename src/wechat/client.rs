@@ -1,9 +1,12 @@
 //! The client of WeChat's API: the one place that sends HTTP to WeChat.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use prometheus::core::Collector as _;
+use prometheus::proto::{LabelPair, MetricFamily};
 use prometheus::{HistogramVec, IntCounterVec, histogram_opts, opts};
 use reqwest::{Proxy, Response, Url, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -136,8 +139,13 @@ impl WeChatError {
     /// Tells whether the operator must act: the app or its secret is wrong, or WeChat froze it.
     #[must_use]
     pub fn is_misconfiguration(&self) -> bool {
-        matches!(self.errcode, 40013 | 40125 | 40164 | 40243 | 41002 | 41004)
+        is_misconfiguration(self.errcode)
     }
+}
+
+/// Tells whether an errcode is about the app itself, or about who asks for it.
+fn is_misconfiguration(errcode: i64) -> bool {
+    matches!(errcode, 40013 | 40125 | 40164 | 40243 | 41002 | 41004)
 }
 
 impl Client {
@@ -165,6 +173,24 @@ impl Client {
     #[must_use]
     pub fn numbers(&self) -> &Numbers {
         &self.numbers
+    }
+
+    /// How often WeChat has refused each app itself, since the start.
+    #[must_use]
+    pub fn refused_apps(&self) -> BTreeMap<Box<str>, u64> {
+        let mut refused = BTreeMap::<Box<str>, u64>::new();
+        let counted = self.numbers.requests.collect();
+        for metric in counted.iter().flat_map(MetricFamily::get_metric) {
+            let label = |name: &str| {
+                let label = metric.get_label().iter().find(|label| label.name() == name);
+                label.map(LabelPair::value).unwrap_or_default()
+            };
+            if label("errcode").parse().is_ok_and(is_misconfiguration) {
+                let count = refused.entry(label("app").into()).or_default();
+                *count += self.count_of(&[label("app"), label("api"), label("errcode")]);
+            }
+        }
+        refused
     }
 
     /// Tells whether WeChat could not be reached and is left alone for the moment.
@@ -199,6 +225,10 @@ impl Client {
                 (outcome, _) => return outcome,
             }
         }
+    }
+
+    fn count_of(&self, labels: &[&str; 3]) -> u64 {
+        self.numbers.requests.with_label_values(labels).get()
     }
 
     /// Counts a request that was sent.

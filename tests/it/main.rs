@@ -4,6 +4,7 @@
 
 mod access;
 mod admin_api;
+mod alarm;
 mod api;
 mod apps;
 mod at_rest;

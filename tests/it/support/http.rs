@@ -59,7 +59,7 @@ impl Head {
         Ok(Some(Self { first, headers: headers.collect() }))
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 }
