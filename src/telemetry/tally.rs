@@ -33,12 +33,8 @@ impl Tallies {
     pub fn sum(&self) -> Counts {
         let mut sum = Counts::default();
         for tally in lock(&self.0).iter() {
-            let counts = lock(&tally.0);
-            for Count { interface, code, app, count } in &counts.requests {
-                sum.add(label(interface), *code, app, *count);
-            }
-            for (interface, times) in &counts.times {
-                sum.times_of(label(interface)).add(times);
+            for Kind { interface, code, app, times } in lock(&tally.0).iter() {
+                sum.add(label(interface), *code, app, times);
             }
         }
         sum
@@ -53,24 +49,43 @@ fn label(interface: &'static str) -> &'static str {
     }
 }
 
-/// What one thread has counted.
+/// What one thread has counted. There are few kinds of requests, and those that come most are in
+/// front.
 #[derive(Debug, Default)]
-pub struct Tally(Mutex<Counts>);
+pub struct Tally(Mutex<Vec<Kind>>);
+
+/// Requests that are counted together.
+#[derive(Debug)]
+struct Kind {
+    interface: &'static str,
+    code: u32,
+    app: Box<str>,
+    times: Times,
+}
 
 impl Tally {
     /// Counts a request.
     pub fn count(&self, served: &Served<'_>) {
+        let interface = served.interface;
         let code = served.failure.as_ref().map_or(0, |failed| failed.code);
-        let mut counts = lock(&self.0);
-        counts.add(served.interface, code, served.app.unwrap_or_default(), 1);
-        counts.times_of(served.interface).count(served.took);
+        let app = served.app.unwrap_or_default();
+        let mut kinds = lock(&self.0);
+        let is_it =
+            |kind: &Kind| kind.code == code && *kind.app == *app && kind.interface == interface;
+        let at = kinds.iter().position(is_it).unwrap_or_else(|| {
+            kinds.push(Kind { interface, code, app: app.into(), times: Times::default() });
+            kinds.len() - 1
+        });
+        kinds[at].times.count(served.took);
+        if at > 0 && kinds[at - 1].times.count < kinds[at].times.count {
+            kinds.swap(at - 1, at);
+        }
     }
 }
 
 /// Requests and what they took.
 #[derive(Debug, Default)]
 pub struct Counts {
-    /// There are few kinds, and those that come most are in front.
     pub requests: Vec<Count>,
     /// By interface.
     pub times: Vec<(&'static str, Times)>,
@@ -87,28 +102,20 @@ pub struct Count {
 }
 
 impl Counts {
-    fn add(&mut self, interface: &'static str, code: u32, app: &str, count: u64) {
-        let is_it = |other: &Count| {
-            other.code == code && other.interface == interface && *other.app == *app
+    fn add(&mut self, interface: &'static str, code: u32, app: &str, times: &Times) {
+        let is_it = |count: &&mut Count| {
+            (count.code, count.interface, &*count.app) == (code, interface, app)
         };
-        match self.requests.iter().position(is_it) {
-            Some(at) => {
-                self.requests[at].count += count;
-                if at > 0 && self.requests[at - 1].count < self.requests[at].count {
-                    self.requests.swap(at - 1, at);
-                }
+        match self.requests.iter_mut().find(is_it) {
+            Some(known) => known.count += times.count,
+            None => {
+                self.requests.push(Count { interface, code, app: app.into(), count: times.count })
             }
-            None => self.requests.push(Count { interface, code, app: app.into(), count }),
         }
-    }
-
-    fn times_of(&mut self, interface: &'static str) -> &mut Times {
-        let at = self.times.iter().position(|(other, _)| *other == interface);
-        let at = at.unwrap_or_else(|| {
-            self.times.push((interface, Times::default()));
-            self.times.len() - 1
-        });
-        &mut self.times[at].1
+        match self.times.iter_mut().find(|(other, _)| *other == interface) {
+            Some((_, known)) => known.add(times),
+            None => self.times.push((interface, times.clone())),
+        }
     }
 }
 
@@ -183,8 +190,8 @@ mod tests {
     fn what_comes_most_is_found_first() {
         let tally = Tally::default();
         tally.count(&served("login", None, 1));
-        tally.count(&served("auth", None, 1));
-        tally.count(&served("auth", None, 1));
-        assert_eq!(lock(&tally.0).requests[0].interface, "auth");
+        tally.count(&served("qcloud.cam.auth", None, 1));
+        tally.count(&served("qcloud.cam.auth", None, 1));
+        assert_eq!(lock(&tally.0)[0].interface, "qcloud.cam.auth");
     }
 }
