@@ -316,6 +316,8 @@ fn forward_auth_takes_no_word_of_the_client_for_its_own() {
 fn what_cannot_be_told_is_a_503_without_the_magic() {
     let server = Setup::new(WeChat::of_anybody().address).with("limits.requests = 1").serve();
     let token = log_in(&server, "person");
+    // From now on it is in memory, and waits for nothing.
+    assert_eq!(get(&server, "/v1/forward-auth", &token).status, 200);
     // A wrong skey takes the only place for five milliseconds at least.
     let shed = eventually(PATIENCE, "one is shed", || {
         let waiting: Vec<_> = (0..8)
