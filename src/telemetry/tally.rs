@@ -106,15 +106,15 @@ impl Counts {
         let is_it = |count: &&mut Count| {
             (count.code, count.interface, &*count.app) == (code, interface, app)
         };
-        match self.requests.iter_mut().find(is_it) {
-            Some(known) => known.count += times.count,
-            None => {
-                self.requests.push(Count { interface, code, app: app.into(), count: times.count })
-            }
+        if let Some(known) = self.requests.iter_mut().find(is_it) {
+            known.count += times.count;
+        } else {
+            self.requests.push(Count { interface, code, app: app.into(), count: times.count });
         }
-        match self.times.iter_mut().find(|(other, _)| *other == interface) {
-            Some((_, known)) => known.add(times),
-            None => self.times.push((interface, times.clone())),
+        if let Some((_, known)) = self.times.iter_mut().find(|(other, _)| *other == interface) {
+            known.add(times);
+        } else {
+            self.times.push((interface, times.clone()));
         }
     }
 }
