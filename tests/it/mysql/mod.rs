@@ -103,7 +103,8 @@ fn a_change_over_and_back_logs_nobody_out() {
     database.run_now(
         "ALTER TABLE cAppInfo DROP COLUMN is_default;
          ALTER TABLE cSessionInfo DROP COLUMN appid, DROP COLUMN mina_skey;
-         DROP TABLE mina_user, mina_event, mina_setting, mina_migration;",
+         DROP TABLE mina_user, mina_event, mina_stat, mina_stat_written, mina_setting, \
+         mina_migration;",
     );
     database.run_now(&php);
     let server = setup.serve();
