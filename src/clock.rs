@@ -16,11 +16,11 @@ pub fn seconds(at: SystemTime) -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// The same, and what the instant is past the second.
+/// Seconds since the epoch as RFC 3339 in UTC, `2026-11-27T12:00:00Z`.
 #[must_use]
-pub fn seconds_and_rest(at: SystemTime) -> (i64, Duration) {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    (seconds(at), Duration::from_nanos(since.subsec_nanos().into()))
+pub fn rfc3339(seconds: i64) -> String {
+    let since = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string()
 }
 
 /// Seconds since the epoch, now.

@@ -1,5 +1,6 @@
 //! The configuration: the embedded defaults, then a file, then the environment.
 
+mod alarm;
 mod listeners;
 mod secrets;
 mod values;
@@ -18,8 +19,8 @@ use crate::secrets::Keys;
 use crate::session::{App, Lifetime};
 use crate::store::{self, StorageUrl, mysql, sqlite};
 use crate::telemetry::Log;
-use crate::telemetry::alarm::Format;
 
+pub use alarm::Alarm;
 pub use secrets::Secrets;
 pub use values::{Addresses, Hidden, HiddenTexts, Networks, Size, Span, Texts};
 
@@ -87,14 +88,6 @@ pub struct WeChat {
 #[serde(deny_unknown_fields)]
 pub struct Metrics {
     pub app_label: bool,
-}
-
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Alarm {
-    pub url: Hidden,
-    pub format: Format,
-    pub below: u64,
 }
 
 /// An app of the configuration file.
@@ -274,6 +267,7 @@ impl Config {
         self.proxy()?;
         self.store()?;
         self.check_listeners()?;
+        self.alarm_url()?;
         for (at, app) in self.apps.iter().enumerate() {
             if app.appid.trim().is_empty() {
                 return Err(ConfigError::setting(format!("apps[{at}].appid"), "is empty"));

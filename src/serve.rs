@@ -164,7 +164,8 @@ pub async fn serve(
     tasks.spawn(follow_changes(Arc::clone(&operations)));
     tasks.spawn(write_visits(Arc::clone(&operations)));
     tasks.spawn(purge(Arc::clone(&operations)));
-    if let Some(receiver) = config.alarm_receiver()? {
+    if let Some(url) = config.alarm_url()? {
+        let receiver = Receiver::new(url, config.alarm.format).map_err(anyhow::Error::msg)?;
         let watch = Watch::new(config.alarm.below);
         tasks.spawn(raise_alarms(Arc::clone(&operations), tallies.clone(), receiver, watch));
     }
@@ -185,8 +186,10 @@ pub async fn serve(
         error!("a listener thread panicked");
     }
     tasks.shutdown().await;
+    // Visits first: sessions hang on them, and nothing on numbers.
+    let visits = operations.store().write_all_visits().await;
     recorder.finish(operations.store()).await;
-    operations.store().write_all_visits().await.context("last visits could not be written")?;
+    visits.context("last visits could not be written")?;
     // With the last of them the store is closed.
     drop((shared, operations));
     info!("stopped");

@@ -190,6 +190,14 @@ pub struct User {
     pub profile: String,
 }
 
+/// What an operator is told of a session, in a word; `app` is the session's, where it is there.
+#[must_use]
+pub fn state(session: &Session, app: Option<&App>, now: i64) -> &'static str {
+    let Some(app) = app else { return "app removed" };
+    let over = app.lifetime.expired(session.created, session.last_visit, now);
+    if over.is_some() { "expired" } else { "valid" }
+}
+
 /// A session with its user.
 #[derive(Debug, Clone)]
 pub struct Session {

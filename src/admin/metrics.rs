@@ -1,5 +1,6 @@
 //! `GET /metrics`: what the server counts, as Prometheus reads it.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use crate::operations::Operations;
 use crate::store::cached::Trust;
 use crate::store::metered::StoreNumbers;
 use crate::store::sqlite::{self, Room};
-use crate::telemetry::tally::{BOUNDS, Counts, Tallies, Times};
+use crate::telemetry::tally::{BOUNDS, Counts, Kind, Tallies, Times};
 
 /// Where the numbers are.
 pub struct Sources {
@@ -98,7 +99,7 @@ impl Sources {
             "Connections and requests that were refused before anything was asked of the server.";
         let refusals =
             IntCounterVec::new(opts!("mina_auth_refusals_total", help), &["listener", "reason"])?;
-        let help = "When the certificate in use ends, in seconds since the epoch.";
+        let help = "When the certificate in use ends, or another in its file, since the epoch.";
         let ends = opts!("mina_auth_certificate_not_after_timestamp_seconds", help);
         let ends = IntGaugeVec::new(ends, &["listener"])?;
         for Listener { door, refusals: refused, tls } in &self.listeners {
@@ -178,15 +179,15 @@ fn requests(counts: &Counts, app_label: bool) -> prometheus::Result<Vec<MetricFa
     let labels = ["interface", "code", "app"];
     let labels = if app_label { &labels[..] } else { &labels[..2] };
     let requests = IntCounterVec::new(opts!("mina_auth_requests_total", help), labels)?;
-    for count in &counts.requests {
-        let code = count.code.to_string();
-        let values = [count.interface, &code, &count.app];
-        requests.with_label_values(&values[..labels.len()]).inc_by(count.count);
+    for (Kind { interface, code, app }, count) in &counts.requests {
+        let code = code.to_string();
+        let values = [*interface, &code, app];
+        requests.with_label_values(&values[..labels.len()]).inc_by(*count);
     }
     Ok(requests.collect())
 }
 
-fn durations(times: &[(&'static str, Times)]) -> MetricFamily {
+fn durations(times: &HashMap<&'static str, Times>) -> MetricFamily {
     let rows = times.iter().map(|(interface, times)| {
         let mut label = LabelPair::default();
         label.set_name("interface".to_owned());

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod health;
 pub mod metrics;
+mod problem;
 
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use hyper::service::Service as _;
@@ -19,12 +21,16 @@ use hyper_util::service::TowerToHyperService;
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
+use self::problem::Refused;
 use crate::net::address::Peer;
-use crate::net::connections::Activity;
-use crate::net::listener::{Handler, plain};
+use crate::net::connections::{Activity, Phase};
+use crate::net::listener::Handler;
 
 /// What may be asked without the token: balancers have none.
 const HEALTH: &str = "/health/";
+
+/// An app with all its settings is far shorter.
+const LONGEST_BODY: usize = 64 * 1024;
 
 /// The admin listener's handler.
 pub struct Admin(TowerToHyperService<Router>);
@@ -45,11 +51,19 @@ impl Handler for Admin {
     async fn answer(
         &self,
         peer: Peer,
-        _: &Activity,
+        activity: &Activity,
         mut request: hyper::Request<Incoming>,
     ) -> Response {
         // For the log: who changed something.
         request.extensions_mut().insert(peer);
+        let (head, body) = request.into_parts();
+        let Ok(body) = Limited::new(body, LONGEST_BODY).collect().await else {
+            let detail = "the body is longer than 64 KiB";
+            return Refused::new(StatusCode::PAYLOAD_TOO_LARGE, detail).into_response();
+        };
+        // From here on it is us whom the client waits for.
+        activity.begin(Phase::Answering);
+        let request = Request::from_parts(head, Body::from(body.to_bytes()));
         let Ok(response) = self.0.call(request).await;
         response
     }
@@ -65,8 +79,8 @@ async fn want_token(
     if is_open || offered(&request).is_some_and(|other| token.as_bytes().ct_eq(other).into()) {
         return next.run(request).await;
     }
-    let text = "this wants `Authorization: Bearer TOKEN`, with the `admin.token`\n";
-    let mut response = plain(StatusCode::UNAUTHORIZED, text);
+    let detail = "this wants `Authorization: Bearer TOKEN`, with the `admin.token`";
+    let mut response = Refused::new(StatusCode::UNAUTHORIZED, detail).into_response();
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
 }

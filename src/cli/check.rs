@@ -11,7 +11,6 @@ use crate::serve;
 
 use crate::session::App;
 use crate::store::{self, Opener, Settings, StorageUrl};
-use crate::wechat::secret_check;
 
 /// Goes through all that a server needs and says of each part how it is.
 pub fn run(config: Result<Config>) -> Result<ExitCode> {
@@ -30,7 +29,7 @@ pub fn run(config: Result<Config>) -> Result<ExitCode> {
     let wechat = serve::wechat(&config)?;
     let mut all_well = true;
     for app in &apps {
-        let verdict = block_on(async { Ok(secret_check::ask(&wechat, app).await) })?;
+        let verdict = block_on(async { Ok(wechat.check_secret(app).await) })?;
         match verdict {
             Ok(()) => say!("ok    {}: WeChat accepts the appid and the secret", app.appid)?,
             Err(problem) => {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::block_on;
 use crate::clock;
 use crate::config::Config;
-use crate::session::{App, Session, SessionId};
+use crate::session::{App, Session, SessionId, state};
 use crate::store::{self, Opener, Selection, Whose};
 
 /// How many sessions `list` prints.
@@ -123,30 +123,21 @@ pub fn run(command: Command, config: &Config) -> Result<()> {
     })
 }
 
-/// Whether a session is valid, in a word.
-fn state(session: &Session, apps: &[App]) -> &'static str {
-    let app = apps.iter().find(|app| app.appid == session.appid);
-    let Some(app) = app else { return "app removed" };
-    let over = app.lifetime.expired(session.created, session.last_visit, clock::now());
-    if over.is_some() { "expired" } else { "valid" }
-}
-
-/// An instant as RFC 3339 in UTC.
-pub fn time(seconds: i64) -> String {
-    let since = std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-    humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + since).to_string()
+fn app_of<'a>(session: &Session, apps: &'a [App]) -> Option<&'a App> {
+    apps.iter().find(|app| app.appid == session.appid)
 }
 
 /// What is shown of a session; no key is.
 pub fn to_json(session: &Session, apps: &[App]) -> Value {
+    let app = app_of(session, apps);
     json!({
         "id": session.id.as_str(),
         "app": session.appid.as_str(),
         "openid": session.open_id.as_str(),
         "unionid": session.user.union_id,
-        "created": time(session.created),
-        "last_visit": time(session.last_visit),
-        "state": state(session, apps),
+        "created": clock::rfc3339(session.created),
+        "last_visit": clock::rfc3339(session.last_visit),
+        "state": state(session, app, clock::now()),
     })
 }
 
@@ -170,9 +161,9 @@ fn list(sessions: &[Session], apps: &[App], json: bool) -> Result<()> {
             session.id.as_str(),
             session.appid.as_str(),
             session.open_id.as_str(),
-            time(session.created),
-            time(session.last_visit),
-            state(session, apps),
+            clock::rfc3339(session.created),
+            clock::rfc3339(session.last_visit),
+            state(session, app_of(session, apps), clock::now()),
         )?;
     }
     Ok(())

@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{block_on, session::time};
+use super::block_on;
 use crate::clock;
 use crate::config::Config;
+use crate::session::AppId;
 use crate::store::stats::{Count, Range, Step};
 use crate::store::{self, Opener};
 use crate::wafer::codes::Meaning;
@@ -36,12 +37,11 @@ pub fn run(args: &Args, config: &Config) -> Result<()> {
         let now = clock::now();
         let since = i64::try_from(args.since.as_secs()).unwrap_or(i64::MAX);
         let from = step.start(now.saturating_sub(since).max(0));
-        let stats = store.stats(Range { step, from, to: i64::MAX }).await?;
-        let counts = stats.into_iter().map(|stat| stat.count);
-        let is_meant =
-            |count: &Count| args.app.as_deref().is_none_or(|app| app == count.appid_text());
-        let summary = Summary::of(counts.filter(is_meant));
-        let span = (time(from), time(now));
+        let appid = args.app.as_deref().map(AppId::from);
+        let range = Range { step, from, to: i64::MAX, appid };
+        let stats = store.stats(range, u32::MAX).await?;
+        let summary = Summary::of(stats.into_iter().map(|stat| stat.count));
+        let span = (clock::rfc3339(from), clock::rfc3339(now));
         if args.json {
             say!("{}", serde_json::to_string_pretty(&summary.to_json(&span))?)?;
         } else {

@@ -96,15 +96,12 @@ async fn show(store: &dyn Store, chosen: Chosen) -> Result<()> {
 }
 
 fn shown_as(account: &Account, sessions: &[Session], apps: &[App]) -> Value {
-    // As it stands in the database where it is no JSON.
-    let profile = serde_json::from_str(&account.profile);
-    let profile = profile.unwrap_or_else(|_| Value::String(account.profile.clone()));
     let sessions: Vec<_> = sessions.iter().map(|session| to_json(session, apps)).collect();
     json!({
         "app": account.appid.as_str(),
         "openid": account.open_id.as_str(),
         "unionid": account.union_id,
-        "profile": profile,
+        "profile": account.profile(),
         "sessions": sessions,
     })
 }

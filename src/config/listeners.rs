@@ -4,15 +4,12 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use reqwest::Url;
-
-use super::{Alarm, Config, ConfigError, Hidden, read_secret};
+use super::{Config, ConfigError, Hidden, read_secret};
 use crate::http::access_key::AccessKey;
 use crate::http::wafer::InitData;
 use crate::net::address::Address;
 use crate::net::connections::{Patience, TICK};
 use crate::net::tls::Files;
-use crate::telemetry::alarm::Receiver;
 
 /// hyper takes no smaller buffer.
 const MIN_HEADER_SIZE: u64 = 8 * 1024;
@@ -22,7 +19,6 @@ impl Config {
         self.server_tls()?;
         self.admin_tls()?;
         self.initdata()?;
-        self.alarm_receiver()?;
         let token = self.admin_token()?;
         let exposed = self.admin.listen.0.iter().find(|address| !address.is_local());
         if let Some(address) = exposed.filter(|_| token.expose_secret().is_empty()) {
@@ -112,29 +108,6 @@ impl Config {
                            brings everybody";
             Err(ConfigError::setting("server.initdata", problem))
         }
-    }
-
-    /// Who is told of alarms, if anybody is.
-    ///
-    /// # Errors
-    ///
-    /// When the URL is none, or no TLS is to be had.
-    pub fn alarm_receiver(&self) -> Result<Option<Receiver>, ConfigError> {
-        let Alarm { url, format, below } = &self.alarm;
-        if !(1..=100).contains(below) {
-            return Err(ConfigError::setting("alarm.below", "expected percent, 1 to 100"));
-        }
-        let text = url.0.expose_secret();
-        if text.is_empty() {
-            return Ok(None);
-        }
-        let is_http = Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-        if !is_http {
-            let problem = "expected a URL that begins with http:// or https://";
-            return Err(ConfigError::setting("alarm.url", problem));
-        }
-        let receiver = Receiver::new(url.0.clone(), *format);
-        receiver.map(Some).map_err(|problem| ConfigError::setting("alarm.url", problem))
     }
 
     /// The token of the admin listener; empty when there is none.

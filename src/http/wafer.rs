@@ -17,9 +17,9 @@ use crate::net::address::Peer;
 use crate::net::connections::{Activity, Phase};
 use crate::net::lane::{Reply, Sent};
 use crate::net::listener::plain;
-use crate::operations::Operations;
 use crate::operations::failure::Failure;
 use crate::operations::outcome::Kind;
+use crate::operations::{Operations, to_the_end};
 use crate::session::{App, AppId, Lifetime};
 use crate::store::Store as _;
 use crate::telemetry::requests::{RequestLog, Served};
@@ -199,8 +199,7 @@ impl Shared {
 
     /// `initdata`: sets an app.
     async fn set_app(&self, appid: &str, secret: &str) -> Result<(), Failure> {
-        let store = self.operations.store();
-        let apps = store.apps();
+        let apps = self.operations.store().apps();
         let known = apps.find(Some(appid));
         let app = App {
             appid: appid.into(),
@@ -208,7 +207,9 @@ impl Shared {
             lifetime: known.map_or(self.wafer.default_lifetime, |app| app.lifetime),
             is_default: known.is_some_and(|app| app.is_default),
         };
-        store.put_app(&app).await.map_err(|error| Failure::Storage(error.into()))
+        let operations = Arc::clone(&self.operations);
+        let put = to_the_end(async move { operations.store().put_app(&app).await }).await;
+        put.map_err(|error| Failure::Storage(error.into()))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Anybody can cause any number of these: they are counted, and reported together.
 
+use std::mem::take;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -93,10 +94,14 @@ impl Refusals {
     }
 
     fn report(&self) {
+        // Written without the lock: whoever refuses somebody must not wait for the log.
+        let mut lines = Vec::new();
         for refused in self.refused().iter_mut().filter(|refused| refused.count > 0) {
-            let Refused { reason, count, example, cause, .. } = refused;
+            let count = take(&mut refused.count);
+            lines.push((refused.reason, count, refused.example, refused.cause.take()));
+        }
+        for (reason, count, example, cause) in lines {
             warn!(listener = self.listener, count, %example, cause, "{}", reason.text);
-            refused.count = 0;
         }
     }
 }

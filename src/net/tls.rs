@@ -66,8 +66,8 @@ pub struct Tls {
 /// What new connections get.
 struct InUse {
     acceptor: TlsAcceptor,
-    /// When the first certificate of the chain ends, in seconds since the epoch; `None` where that
-    /// cannot be read.
+    /// When the first of the certificates in the file ends, in seconds since the epoch; `None` where
+    /// that cannot be read.
     ends: Option<i64>,
 }
 
@@ -88,8 +88,7 @@ impl Tls {
         self.in_use.read().unwrap_or_else(PoisonError::into_inner).acceptor.accept(stream)
     }
 
-    /// When the certificate in use ends, or one between it and the root, in seconds since the
-    /// epoch.
+    /// When the certificate in use ends, or another in its file, in seconds since the epoch.
     pub fn ends(&self) -> Option<i64> {
         self.in_use.read().unwrap_or_else(PoisonError::into_inner).ends
     }

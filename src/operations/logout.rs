@@ -1,7 +1,9 @@
 //! Logs out: the session is over, on every node.
 
-use super::Operations;
+use std::sync::Arc;
+
 use super::failure::Failure;
+use super::{Operations, to_the_end};
 use crate::store::{Selection, Store as _, Whose};
 
 impl Operations {
@@ -11,7 +13,7 @@ impl Operations {
     ///
     /// The [`Failure`] to answer with; that of a check when the session is over already.
     pub async fn log_out(
-        &self,
+        self: &Arc<Self>,
         id: &str,
         skey: &str,
         appid: Option<&str>,
@@ -20,8 +22,9 @@ impl Operations {
         self.ask_the_store(async {
             let known = self.find_valid(id, skey, appid, now).await?.map_err(Failure::Auth)?;
             // If another login has renewed it meanwhile, that one stays.
-            let whose = Whose::Login(id.into(), known.skey());
-            let ended = self.store.revoke(&Selection { appid: None, whose }).await;
+            let selection = Selection { appid: None, whose: Whose::Login(id.into(), known.skey()) };
+            let operations = Arc::clone(self);
+            let ended = to_the_end(async move { operations.store.revoke(&selection).await }).await;
             ended.map(drop).map_err(|error| Failure::LogoutNotWritten(error.into()))
         })
         .await

@@ -10,6 +10,7 @@ mod login;
 mod logout;
 pub mod outcome;
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use self::failure::Failure;
@@ -28,6 +29,17 @@ pub struct Operations {
     places: Places,
     login_rate: LoginRate,
     decrypt_failures: DecryptFailures,
+}
+
+/// Does work to its end, also when whoever asked for it goes away meanwhile. A change is half done
+/// otherwise: the store has made it, and memory and the log have not heard of it.
+pub async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work).await {
+        Ok(outcome) => outcome,
+        Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+        // The runtime ends, and whoever waits for this with it.
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// The settings of `[sessions]` that operations go by.

@@ -72,7 +72,9 @@ pub struct CacheSettings {
     pub touch_interval: i64,
 }
 
-/// A store around a store.
+/// A store around a store. Whoever begins a change drives it to its end, see
+/// [`to_the_end`](crate::operations::to_the_end): the inner store may do its part all the same, and
+/// memory would never hear of it.
 pub struct Cached {
     inner: Arc<dyn Store>,
     settings: CacheSettings,
@@ -351,6 +353,13 @@ impl Cached {
         Ok(apps)
     }
 
+    /// Reads the apps anew after a change, and forgets the sessions that hold old ones.
+    async fn apps_changed(&self) -> Result<(), StoreError> {
+        let reloaded = self.reload_apps().await.inspect_err(|_| self.miss());
+        self.forget_all();
+        reloaded.map(drop)
+    }
+
     fn forget(&self, id: &str) {
         let mut shard = self.shard(id);
         shard.mark_fills(|other| other == id);
@@ -461,15 +470,12 @@ impl Store for Cached {
 
     async fn put_app(&self, app: &App) -> Result<(), StoreError> {
         self.inner.put_app(app).await?;
-        self.reload_apps().await?;
-        self.forget_all();
-        Ok(())
+        self.apps_changed().await
     }
 
     async fn remove_app(&self, appid: &AppId) -> Result<bool, StoreError> {
         let removed = self.inner.remove_app(appid).await?;
-        self.reload_apps().await?;
-        self.forget_all();
+        self.apps_changed().await?;
         Ok(removed)
     }
 
@@ -499,11 +505,11 @@ impl Store for Cached {
 
     async fn sessions_after(
         &self,
-        appid: Option<&AppId>,
+        selection: &Selection,
         after: &SessionId,
         limit: u32,
     ) -> Result<Vec<Session>, StoreError> {
-        self.inner.sessions_after(appid, after, limit).await
+        self.inner.sessions_after(selection, after, limit).await
     }
 
     async fn revoke(&self, selection: &Selection) -> Result<Vec<SessionId>, StoreError> {
@@ -544,8 +550,8 @@ impl Store for Cached {
         self.inner.add_stats(counted).await
     }
 
-    async fn stats(&self, range: Range) -> Result<Vec<Stat>, StoreError> {
-        self.inner.stats(range).await
+    async fn stats(&self, range: Range, limit: u32) -> Result<Vec<Stat>, StoreError> {
+        self.inner.stats(range, limit).await
     }
 
     async fn prune_stats(&self, step: Step, before: i64) -> Result<(), StoreError> {

@@ -213,16 +213,16 @@ impl Store for Memory {
 
     async fn sessions_after(
         &self,
-        appid: Option<&AppId>,
+        selection: &Selection,
         after: &SessionId,
         limit: u32,
     ) -> Result<Vec<Session>, StoreError> {
         let state = self.state();
-        let mut ids: Vec<_> = state.owners.keys().filter(|id| *id > after).collect();
-        ids.sort_unstable();
-        let sessions = ids.into_iter().filter_map(|id| state.session(id));
-        let sessions = sessions.filter(|session| appid.is_none_or(|appid| *appid == session.appid));
-        Ok(sessions.take(limit as usize).collect())
+        let mut sessions: Vec<_> =
+            state.select(selection).filter(|session| session.id > *after).collect();
+        sessions.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        sessions.truncate(limit as usize);
+        Ok(sessions)
     }
 
     async fn revoke(&self, selection: &Selection) -> Result<Vec<SessionId>, StoreError> {
@@ -298,15 +298,17 @@ impl Store for Memory {
         Ok(())
     }
 
-    async fn stats(&self, range: Range) -> Result<Vec<Stat>, StoreError> {
-        let Range { step, from, to } = range;
+    async fn stats(&self, range: Range, limit: u32) -> Result<Vec<Stat>, StoreError> {
+        let Range { step, from, to, appid } = range;
         if from >= to {
             return Ok(Vec::new());
         }
         let state = self.state();
         let stored = state.stats.range((step, from)..(step, to));
         let stat = |start: i64| move |count: &Count| Stat { start, count: count.clone() };
-        Ok(stored.flat_map(|((_, start), counts)| counts.iter().map(stat(*start))).collect())
+        let stats = stored.flat_map(|((_, start), counts)| counts.iter().map(stat(*start)));
+        let is_meant = |stat: &Stat| appid.is_none() || stat.count.appid == appid;
+        Ok(stats.filter(is_meant).take(limit as usize).collect())
     }
 
     async fn prune_stats(&self, step: Step, before: i64) -> Result<(), StoreError> {

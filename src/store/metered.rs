@@ -104,11 +104,11 @@ impl Store for Metered {
 
     async fn sessions_after(
         &self,
-        appid: Option<&AppId>,
+        selection: &Selection,
         after: &SessionId,
         limit: u32,
     ) -> Result<Vec<Session>, StoreError> {
-        let page = self.inner.sessions_after(appid, after, limit);
+        let page = self.inner.sessions_after(selection, after, limit);
         self.numbers.time("sessions_after", page).await
     }
 
@@ -140,8 +140,8 @@ impl Store for Metered {
         self.numbers.time("add_stats", self.inner.add_stats(counted)).await
     }
 
-    async fn stats(&self, range: Range) -> Result<Vec<Stat>, StoreError> {
-        self.numbers.time("stats", self.inner.stats(range)).await
+    async fn stats(&self, range: Range, limit: u32) -> Result<Vec<Stat>, StoreError> {
+        self.numbers.time("stats", self.inner.stats(range, limit)).await
     }
 
     async fn prune_stats(&self, step: Step, before: i64) -> Result<(), StoreError> {

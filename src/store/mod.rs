@@ -54,11 +54,11 @@ pub trait Store: Send + Sync + 'static {
     async fn sessions(&self, selection: &Selection, limit: u32)
     -> Result<Vec<Session>, StoreError>;
 
-    /// The sessions with an id after this one, in the order of their ids, at most `limit` of them;
-    /// only those of an app, where one is given.
+    /// The selected sessions with an id after this one, in the order of their ids, at most `limit` of
+    /// them.
     async fn sessions_after(
         &self,
-        appid: Option<&AppId>,
+        selection: &Selection,
         after: &SessionId,
         limit: u32,
     ) -> Result<Vec<Session>, StoreError>;
@@ -88,8 +88,8 @@ pub trait Store: Send + Sync + 'static {
     /// changes nothing.
     async fn add_stats(&self, counted: Counted) -> Result<(), StoreError>;
 
-    /// The rows of a range, in order of their start.
-    async fn stats(&self, range: Range) -> Result<Vec<Stat>, StoreError>;
+    /// The rows of a range, in order of their start, at most `limit` of them.
+    async fn stats(&self, range: Range, limit: u32) -> Result<Vec<Stat>, StoreError>;
 
     /// Deletes the rows of a step that start before an instant.
     async fn prune_stats(&self, step: Step, before: i64) -> Result<(), StoreError>;

@@ -75,13 +75,15 @@ pub struct Counted {
 }
 
 /// Which rows are meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Range {
     pub step: Step,
     /// Rows that start at this instant or later.
     pub from: i64,
     /// Rows that start before this one.
     pub to: i64,
+    /// Only those of this app.
+    pub appid: Option<AppId>,
 }
 
 /// What all nodes counted in a span of time.

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
-use super::tally::Counts;
+use super::tally::{Counts, Kind};
 use crate::causes::with_causes;
 use crate::choices::one_of;
+use crate::session::AppId;
 
 /// How often it is looked whether something is wrong.
 pub const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -57,9 +58,9 @@ impl TryFrom<String> for Format {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trouble {
     /// Too few of an app's logins succeed.
-    LoginsFail(Box<str>),
+    LoginsFail(AppId),
     /// WeChat refuses an app itself.
-    AppRefused(Box<str>),
+    AppRefused(AppId),
     WeChatAway,
     StoreAway,
 }
@@ -69,7 +70,7 @@ pub enum Trouble {
 pub struct Look<'a> {
     pub counts: &'a Counts,
     /// How often WeChat has refused each app itself, since the start.
-    pub refused: &'a BTreeMap<Box<str>, u64>,
+    pub refused: &'a BTreeMap<AppId, u64>,
     pub is_wechat_away: bool,
     pub is_store_away: bool,
 }
@@ -88,8 +89,8 @@ pub struct Watch {
     below: u64,
     /// Logins of each app since the start, at the last looks: those that succeeded, and those that
     /// failed for what is not the caller's.
-    logins: BTreeMap<Box<str>, VecDeque<(u64, u64)>>,
-    refused: BTreeMap<Box<str>, u64>,
+    logins: BTreeMap<AppId, VecDeque<(u64, u64)>>,
+    refused: BTreeMap<AppId, u64>,
     /// For how many looks WeChat was away, and the store.
     away: [u32; 2],
     going_on: Vec<Trouble>,
@@ -148,15 +149,15 @@ impl Watch {
 
 /// The logins of each app since the start: how many succeeded, and how many failed for what is not
 /// the caller's.
-fn logins(counts: &Counts, is_callers: impl Fn(u32) -> bool) -> BTreeMap<Box<str>, (u64, u64)> {
-    let mut apps = BTreeMap::<Box<str>, (u64, u64)>::new();
-    let of_logins = counts.requests.iter().filter(|count| LOGINS.contains(&count.interface));
-    for count in of_logins.filter(|count| !count.app.is_empty()) {
-        let (succeeded, failed) = apps.entry(count.app.clone()).or_default();
-        match count.code {
-            0 => *succeeded += count.count,
+fn logins(counts: &Counts, is_callers: impl Fn(u32) -> bool) -> BTreeMap<AppId, (u64, u64)> {
+    let mut apps = BTreeMap::<AppId, (u64, u64)>::new();
+    let is_login = |kind: &Kind| LOGINS.contains(&kind.interface) && !kind.app.is_empty();
+    for (kind, count) in counts.requests.iter().filter(|(kind, _)| is_login(kind)) {
+        let (succeeded, failed) = apps.entry(AppId::from(&*kind.app)).or_default();
+        match kind.code {
+            0 => *succeeded += count,
             code if is_callers(code) => {}
-            _ => *failed += count.count,
+            _ => *failed += count,
         }
     }
     apps
@@ -174,7 +175,7 @@ impl Turn {
 
     fn app(&self) -> Option<&str> {
         match &self.trouble {
-            Trouble::LoginsFail(app) | Trouble::AppRefused(app) => Some(app),
+            Trouble::LoginsFail(app) | Trouble::AppRefused(app) => Some(app.as_str()),
             Trouble::WeChatAway | Trouble::StoreAway => None,
         }
     }
@@ -289,12 +290,11 @@ impl Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::tally::Count;
 
     struct World {
         watch: Watch,
         counts: Counts,
-        refused: BTreeMap<Box<str>, u64>,
+        refused: BTreeMap<AppId, u64>,
     }
 
     impl World {
@@ -304,13 +304,8 @@ mod tests {
         }
 
         fn count(&mut self, code: u32, more: u64) -> &mut Self {
-            let mut requests = self.counts.requests.iter_mut();
-            if let Some(counted) = requests.find(|count| count.code == code) {
-                counted.count += more;
-            } else {
-                let (interface, app) = ("login", "wx1".into());
-                self.counts.requests.push(Count { interface, code, app, count: more });
-            }
+            let kind = Kind { interface: "login", code, app: "wx1".into() };
+            *self.counts.requests.entry(kind).or_default() += more;
             self
         }
 

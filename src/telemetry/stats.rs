@@ -1,12 +1,12 @@
 //! What requests come to, written into the store once a minute.
 
-use std::collections::VecDeque;
-use std::time::Duration;
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Mutex;
 use tracing::warn;
 
-use super::tally::{Count as Tallied, Tallies};
+use super::tally::{Kind, Tallies};
 use crate::causes::with_causes;
 use crate::clock;
 use crate::store::stats::{Count, Counted, Step, prune};
@@ -19,7 +19,7 @@ const WAITING: usize = 24 * 60;
 const PRUNE_EVERY: i64 = 60;
 
 /// Writes what the threads have counted into the store. A crash loses what was not written, a
-/// minute at the most; nothing is counted twice.
+/// minute while the store is there; nothing is counted twice.
 #[derive(Debug)]
 pub struct Recorder(Mutex<State>);
 
@@ -28,10 +28,9 @@ struct State {
     tallies: Tallies,
     /// Names this process to the store.
     node: String,
-    /// What was taken of the tallies, since the start.
-    taken: Vec<Tallied>,
-    /// The minute that was taken last.
-    last: i64,
+    /// What was taken of the tallies, since the start, and how often something was.
+    taken: HashMap<Kind, u64>,
+    takes: u64,
     /// Oldest first.
     waiting: VecDeque<Counted>,
 }
@@ -40,15 +39,14 @@ impl Recorder {
     /// Records these tallies under the name of this process, which no other may have.
     #[must_use]
     pub fn new(tallies: Tallies, node: String) -> Self {
-        let waiting = VecDeque::new();
-        Self(Mutex::new(State { tallies, node, taken: Vec::new(), last: i64::MIN, waiting }))
+        let (taken, waiting) = (HashMap::new(), VecDeque::new());
+        Self(Mutex::new(State { tallies, node, taken, takes: 0, waiting }))
     }
 
     /// Writes every minute that ends, for as long as it is polled.
     pub async fn keep_recording(&self, store: &dyn Store) {
         loop {
-            let into = clock::seconds_and_rest(clock::wall());
-            tokio::time::sleep(until_next_minute(into)).await;
+            tokio::time::sleep(until_next_minute(clock::wall())).await;
             let minute = Step::Minute.start(clock::now()) - Step::Minute.seconds();
             let mut state = self.0.lock().await;
             state.take(minute);
@@ -66,7 +64,7 @@ impl Recorder {
         state.take(Step::Minute.start(clock::now()));
         if let Err(error) = state.write(store).await {
             let cause = with_causes(&error);
-            warn!(cause, "the last minute's numbers of requests could not be written");
+            warn!(cause, "the numbers of the last requests could not be written");
         }
     }
 }
@@ -74,29 +72,25 @@ impl Recorder {
 impl State {
     /// Takes what was counted since the last time, as what came in this minute.
     fn take(&mut self, minute: i64) {
-        // No minute twice, also when the clock was set back: the store would take it for the same.
-        let minute = minute.max(self.last.saturating_add(Step::Minute.seconds()));
         let sum = self.tallies.sum().requests;
-        let counts: Vec<_> = sum.iter().filter_map(|now| self.since(now)).collect();
+        let since = |(kind, now): (&Kind, &u64)| {
+            let count = now - self.taken.get(kind).copied().unwrap_or_default();
+            let Kind { interface, code, app } = kind;
+            (count > 0).then(|| Count::stored(app, (*interface).to_owned(), *code, count))
+        };
+        let counts: Vec<_> = sum.iter().filter_map(since).collect();
         self.taken = sum;
         if counts.is_empty() {
             return;
         }
-        self.last = minute;
         if self.waiting.len() == WAITING {
             self.waiting.pop_front();
         }
-        self.waiting.push_back(Counted { node: self.node.clone(), minute, counts });
-    }
-
-    /// What was counted of this since the last time.
-    fn since(&self, now: &Tallied) -> Option<Count> {
-        let is_it = |then: &&Tallied| {
-            (then.interface, then.code, &then.app) == (now.interface, now.code, &now.app)
-        };
-        let then = self.taken.iter().find(is_it).map_or(0, |then| then.count);
-        let count = now.count - then;
-        (count > 0).then(|| Count::stored(&now.app, now.interface.to_owned(), now.code, count))
+        // A name for each: when the clock is set back the same minute comes again, and the store
+        // must not take the second for the first.
+        self.takes += 1;
+        let node = format!("{}.{}", self.node, self.takes);
+        self.waiting.push_back(Counted { node, minute, counts });
     }
 
     /// Writes what waits. What the store may have written before it failed is not counted again.
@@ -109,17 +103,15 @@ impl State {
     }
 }
 
-/// How long a minute still takes, so far into it.
-fn until_next_minute((seconds, rest): (i64, Duration)) -> Duration {
-    let minute = Step::Minute;
-    let left = minute.start(seconds) + minute.seconds() - seconds;
-    Duration::from_secs(left.unsigned_abs()).saturating_sub(rest)
+/// How long the minute of an instant still takes.
+fn until_next_minute(at: SystemTime) -> Duration {
+    let minute = Duration::from_mins(1).as_nanos();
+    let into = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() % minute;
+    Duration::from_nanos(u64::try_from(minute - into).unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
     use crate::store::memory::Memory;
     use crate::store::stats::{Range, Stat};
@@ -134,8 +126,8 @@ mod tests {
     }
 
     async fn stored(store: &Memory) -> Vec<(i64, String, u64)> {
-        let range = Range { step: Step::Minute, from: 0, to: i64::MAX };
-        let stats = store.stats(range).await.expect("stats can be read");
+        let range = Range { step: Step::Minute, from: 0, to: i64::MAX, appid: None };
+        let stats = store.stats(range, 100).await.expect("stats can be read");
         let row = |stat: Stat| (stat.start, stat.count.appid_text().to_owned(), stat.count.count);
         stats.into_iter().map(row).collect()
     }
@@ -154,9 +146,14 @@ mod tests {
         state.take(MINUTE);
         state.write(&store).await.expect("it is written");
         state.write(&store).await.expect("nothing is left");
-        let rows = [(120, "wx1", 2), (180, "wx1", 1), (240, "wx2", 1)];
+        let rows = [(0, "wx2", 1), (60, "wx1", 1), (120, "wx1", 2)];
         let rows = rows.map(|(after, app, count)| (MINUTE + after, app.to_owned(), count));
         assert_eq!(stored(&store).await, rows);
+        // The same minute once more is added, and not taken for what is there.
+        count(&tallies, "wx2");
+        state.take(MINUTE);
+        state.write(&store).await.expect("it is written");
+        assert_eq!(stored(&store).await[0].2, 2);
     }
 
     #[test]
@@ -173,8 +170,10 @@ mod tests {
 
     #[test]
     fn a_minute_ends_when_it_ends() {
-        let rest = Duration::from_millis(250);
-        assert_eq!(until_next_minute((MINUTE, Duration::ZERO)), Duration::from_mins(1));
-        assert_eq!(until_next_minute((MINUTE + 59, rest)), Duration::from_millis(750));
+        let at = |millis| {
+            UNIX_EPOCH + Duration::from_secs(MINUTE.unsigned_abs()) + Duration::from_millis(millis)
+        };
+        assert_eq!(until_next_minute(at(0)), Duration::from_mins(1));
+        assert_eq!(until_next_minute(at(59_250)), Duration::from_millis(750));
     }
 }

@@ -3,6 +3,7 @@
 //! Each listener thread counts for itself, behind a lock that nobody else wants until somebody
 //! asks for the sum.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,9 +33,14 @@ impl Tallies {
     #[must_use]
     pub fn sum(&self) -> Counts {
         let mut sum = Counts::default();
-        for tally in lock(&self.0).iter() {
-            for Kind { interface, code, app, times } in lock(&tally.0).iter() {
-                sum.add(label(interface), *code, app, times);
+        let tallies = lock(&self.0).clone();
+        for tally in tallies {
+            // Copied, so that its thread waits no longer than that.
+            let counted = lock(&tally.0).clone();
+            for Counted { interface, code, app, times } in counted {
+                let interface = label(interface);
+                *sum.requests.entry(Kind { interface, code, app }).or_default() += times.count;
+                sum.times.entry(interface).or_default().add(&times);
             }
         }
         sum
@@ -52,11 +58,11 @@ fn label(interface: &'static str) -> &'static str {
 /// What one thread has counted. There are few kinds of requests, and those that come most are in
 /// front.
 #[derive(Debug, Default)]
-pub struct Tally(Mutex<Vec<Kind>>);
+pub struct Tally(Mutex<Vec<Counted>>);
 
-/// Requests that are counted together.
-#[derive(Debug)]
-struct Kind {
+/// Requests of a kind.
+#[derive(Debug, Clone)]
+struct Counted {
     interface: &'static str,
     code: u32,
     app: Box<str>,
@@ -69,16 +75,17 @@ impl Tally {
         let interface = served.interface;
         let code = served.failure.as_ref().map_or(0, |failed| failed.code);
         let app = served.app.unwrap_or_default();
-        let mut kinds = lock(&self.0);
-        let is_it =
-            |kind: &Kind| kind.code == code && *kind.app == *app && kind.interface == interface;
-        let at = kinds.iter().position(is_it).unwrap_or_else(|| {
-            kinds.push(Kind { interface, code, app: app.into(), times: Times::default() });
-            kinds.len() - 1
+        let mut counted = lock(&self.0);
+        let is_it = |other: &Counted| {
+            other.code == code && *other.app == *app && other.interface == interface
+        };
+        let at = counted.iter().position(is_it).unwrap_or_else(|| {
+            counted.push(Counted { interface, code, app: app.into(), times: Times::default() });
+            counted.len() - 1
         });
-        kinds[at].times.count(served.took);
-        if at > 0 && kinds[at - 1].times.count < kinds[at].times.count {
-            kinds.swap(at - 1, at);
+        counted[at].times.count(served.took);
+        if at > 0 && counted[at - 1].times.count < counted[at].times.count {
+            counted.swap(at - 1, at);
         }
     }
 }
@@ -86,37 +93,18 @@ impl Tally {
 /// Requests and what they took.
 #[derive(Debug, Default)]
 pub struct Counts {
-    pub requests: Vec<Count>,
+    pub requests: HashMap<Kind, u64>,
     /// By interface.
-    pub times: Vec<(&'static str, Times)>,
+    pub times: HashMap<&'static str, Times>,
 }
 
-/// How often an interface answered this code for an app.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Count {
+/// Requests that an interface answered with this code for an app.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Kind {
     pub interface: &'static str,
     pub code: u32,
     /// Empty where it is not known.
     pub app: Box<str>,
-    pub count: u64,
-}
-
-impl Counts {
-    fn add(&mut self, interface: &'static str, code: u32, app: &str, times: &Times) {
-        let is_it = |count: &&mut Count| {
-            (count.code, count.interface, &*count.app) == (code, interface, app)
-        };
-        if let Some(known) = self.requests.iter_mut().find(is_it) {
-            known.count += times.count;
-        } else {
-            self.requests.push(Count { interface, code, app: app.into(), count: times.count });
-        }
-        if let Some((_, known)) = self.times.iter_mut().find(|(other, _)| *other == interface) {
-            known.add(times);
-        } else {
-            self.times.push((interface, times.clone()));
-        }
-    }
 }
 
 /// How long requests took.
@@ -173,14 +161,15 @@ mod tests {
         threads[1].count(&served("qcloud.cam.auth", Some("wx2"), 20_000_000));
         threads[1].count(&served("", None, 25));
         let sum = tallies.sum();
-        let mut counts: Vec<_> =
-            sum.requests.iter().map(|c| (c.interface, &*c.app, c.code, c.count)).collect();
+        let mut counts: Vec<_> = sum
+            .requests
+            .iter()
+            .map(|(kind, n)| (kind.interface, &*kind.app, kind.code, *n))
+            .collect();
         counts.sort_unstable();
-        assert_eq!(
-            counts,
-            [("auth", "wx1", 0, 2), ("auth", "wx2", 0, 3), ("unreadable", "", 0, 1)]
-        );
-        let (_, times) = sum.times.iter().find(|(interface, _)| *interface == "auth").unwrap();
+        let auth = [("auth", "wx1", 0, 2), ("auth", "wx2", 0, 3)];
+        assert_eq!(counts, [&auth[..], &[("unreadable", "", 0, 1)]].concat());
+        let times = &sum.times["auth"];
         assert_eq!((times.buckets[0], times.buckets[1], times.buckets[2]), (2, 0, 2));
         assert_eq!((times.count, times.buckets.iter().sum::<u64>()), (5, 4), "one took too long");
         assert_eq!(times.micros, 20_000_160);

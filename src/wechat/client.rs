@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use prometheus::core::Collector as _;
-use prometheus::proto::{LabelPair, MetricFamily};
 use prometheus::{HistogramVec, IntCounterVec, histogram_opts, opts};
 use reqwest::{Proxy, Response, Url, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -18,7 +16,8 @@ use zeroize::Zeroizing;
 use super::breaker::{Breaker, Turn};
 use crate::causes::with_causes;
 use crate::json::Value;
-use crate::session::{App, OpenId};
+use crate::random;
+use crate::session::{App, AppId, OpenId, SessionId};
 
 /// WeChat's own address, the default of `wechat.base_url`.
 pub const DEFAULT_BASE_URL: &str = "https://api.weixin.qq.com";
@@ -57,6 +56,7 @@ pub struct Client {
     settings: Settings,
     breaker: Arc<Mutex<Breaker>>,
     numbers: Numbers,
+    refused: Arc<Mutex<BTreeMap<AppId, u64>>>,
 }
 
 /// What WeChat was asked, in numbers. Clones are the same.
@@ -139,13 +139,22 @@ impl WeChatError {
     /// Tells whether the operator must act: the app or its secret is wrong, or WeChat froze it.
     #[must_use]
     pub fn is_misconfiguration(&self) -> bool {
-        is_misconfiguration(self.errcode)
+        matches!(self.errcode, 40013 | 40125 | 40164 | 40243 | 41002 | 41004)
     }
-}
 
-/// Tells whether an errcode is about the app itself, or about who asks for it.
-fn is_misconfiguration(errcode: i64) -> bool {
-    matches!(errcode, 40013 | 40125 | 40164 | 40243 | 41002 | 41004)
+    /// What it means to the operator.
+    fn explain(&self) -> String {
+        let meaning = match self.errcode {
+            40013 | 41002 => "WeChat does not know this appid",
+            40125 | 41004 => "the secret is not this app's; it may have been reset",
+            40243 => "the AppSecret is frozen; unfreeze it on mp.weixin.qq.com",
+            40164 => "this machine's IP is not on the app's allow-list",
+            -1 => "WeChat is busy; try again",
+            45011 => "too many requests; try again in a minute",
+            _ => "WeChat refuses",
+        };
+        format!("{meaning} ({self})")
+    }
 }
 
 impl Client {
@@ -166,7 +175,7 @@ impl Client {
         let http = builder.build().map_err(|e| with_causes(&e))?;
         let breaker = Arc::new(Mutex::new(Breaker::new(Instant::now())));
         let numbers = Numbers::new().map_err(|e| with_causes(&e))?;
-        Ok(Self { http, settings, breaker, numbers })
+        Ok(Self { http, settings, breaker, numbers, refused: Arc::default() })
     }
 
     /// What WeChat was asked.
@@ -175,22 +184,14 @@ impl Client {
         &self.numbers
     }
 
-    /// How often WeChat has refused each app itself, since the start.
+    /// How often WeChat has refused each app itself at a login, since the start.
     #[must_use]
-    pub fn refused_apps(&self) -> BTreeMap<Box<str>, u64> {
-        let mut refused = BTreeMap::<Box<str>, u64>::new();
-        let counted = self.numbers.requests.collect();
-        for metric in counted.iter().flat_map(MetricFamily::get_metric) {
-            let label = |name: &str| {
-                let label = metric.get_label().iter().find(|label| label.name() == name);
-                label.map(LabelPair::value).unwrap_or_default()
-            };
-            if label("errcode").parse().is_ok_and(is_misconfiguration) {
-                let count = refused.entry(label("app").into()).or_default();
-                *count += self.count_of(&[label("app"), label("api"), label("errcode")]);
-            }
-        }
-        refused
+    pub fn refused_apps(&self) -> BTreeMap<AppId, u64> {
+        self.refused().clone()
+    }
+
+    fn refused(&self) -> MutexGuard<'_, BTreeMap<AppId, u64>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells whether WeChat could not be reached and is left alone for the moment.
@@ -205,6 +206,34 @@ impl Client {
     ///
     /// [`ExchangeError`], which holds no secret.
     pub async fn code2session(&self, app: &App, code: &str) -> Result<Identity, ExchangeError> {
+        let outcome = self.exchange("code2session", app, code).await;
+        if let Err(ExchangeError::Refused(error)) = &outcome
+            && error.is_misconfiguration()
+        {
+            *self.refused().entry(app.appid.clone()).or_default() += 1;
+        }
+        outcome
+    }
+
+    /// Asks WeChat whether it takes an app's appid and secret, with a code that is none: that it is
+    /// invalid is the answer to a right secret. What is tried here is no login, and is counted apart.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and what would be right.
+    pub async fn check_secret(&self, app: &App) -> Result<(), String> {
+        let no_code = SessionId::new(random::bytes());
+        match self.exchange("check", app, no_code.as_str()).await {
+            Ok(_) | Err(ExchangeError::Code(_)) => Ok(()),
+            Err(ExchangeError::Refused(error)) => Err(error.explain()),
+            Err(error) => {
+                Err(format!("{error}; check the network, `wechat.base_url` and `wechat.proxy`"))
+            }
+        }
+    }
+
+    /// `api` is what the requests are counted as.
+    async fn exchange(&self, api: &str, app: &App, code: &str) -> Result<Identity, ExchangeError> {
         let deadline = Instant::now() + DEADLINE;
         let mut pauses = BUSY_PAUSES.iter();
         loop {
@@ -217,7 +246,7 @@ impl Client {
             let started = Instant::now();
             let answer = self.get("/sns/jscode2session", &query, deadline).await;
             let outcome = answer.and_then(|answer| read_identity(&answer, app, code));
-            self.count("code2session", app, started, outcome.as_ref().err());
+            self.count(api, app, started, outcome.as_ref().err());
             match (outcome, pauses.next()) {
                 (Err(ExchangeError::Refused(WeChatError { errcode: -1, .. })), Some(pause)) => {
                     sleep(*pause).await;
@@ -225,10 +254,6 @@ impl Client {
                 (outcome, _) => return outcome,
             }
         }
-    }
-
-    fn count_of(&self, labels: &[&str; 3]) -> u64 {
-        self.numbers.requests.with_label_values(labels).get()
     }
 
     /// Counts a request that was sent.

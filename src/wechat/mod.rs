@@ -3,4 +3,3 @@
 mod breaker;
 pub mod client;
 pub mod open_data;
-pub mod secret_check;

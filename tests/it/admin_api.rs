@@ -1,5 +1,7 @@
 //! The admin API, `/api/v1` on the admin listener.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::mariadb::Mariadb;
@@ -7,7 +9,7 @@ use crate::mysql;
 use crate::support::http::{self, Response};
 use crate::support::{
     APP, OTHER_APP, OTHER_SECRET, PATIENCE, Server, Setup, Simulator, WeChat, eventually,
-    refusing_address,
+    hang_up_on, refusing_address,
 };
 
 const TOKEN: &str = "a-token-for-the-admin";
@@ -61,7 +63,7 @@ fn it_is_off_without_a_token_and_wants_it_with_one() {
     let open = Setup::new(refusing_address()).serve();
     assert_problem(&http::get(open.admin, "/api/v1/apps"), 404, "admin.token");
     let server = setup(refusing_address()).serve();
-    assert_eq!(http::get(server.admin, "/api/v1/apps").status, 401);
+    assert_problem(&http::get(server.admin, "/api/v1/apps"), 401, "admin.token");
     assert_eq!(ask(&server, "GET", "apps", "").status, 200);
 }
 
@@ -142,7 +144,13 @@ fn bad_input_is_told_what_would_be_right() {
     assert_problem(&ask(&server, "GET", "users?after=x", ""), 400, "`next`");
     assert_problem(&ask(&server, "GET", "stats?step=day", ""), 400, "minute or hour");
     assert_problem(&ask(&server, "GET", "stats?from=today", ""), 400, "2026-");
-    assert_problem(&ask(&server, "GET", "stats?from=0", ""), 400, "10000 steps");
+    let backwards = "stats?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z";
+    assert_problem(&ask(&server, "GET", backwards, ""), 400, "`from` is before `to`");
+    let long = json!({ "secret": "x".repeat(70_000) }).to_string();
+    assert_problem(&ask(&server, "PUT", &app, &long), 413, "64 KiB");
+    let endless = r#"{"session_duration":3000000000}"#;
+    assert_problem(&ask(&server, "PUT", &app, endless), 400, "2147483647");
+    assert_problem(&ask(&server, "GET", "users/%FF/x", ""), 400, "UTF-8");
     assert_problem(&ask(&server, "GET", "nothing", ""), 404, "nothing at this path");
     assert_problem(&ask(&server, "POST", "users", ""), 405, "method");
     assert_problem(&ask(&server, "GET", "users/wx/nobody", ""), 404, "no such user");
@@ -185,6 +193,48 @@ fn users_and_sessions_are_found_ended_and_erased() {
         let status = get(&server, "status");
         assert_eq!((&status["store"], &status["apps"]), (&json!("ready"), &json!(1)));
     }
+}
+
+#[test]
+fn a_client_that_hangs_up_has_made_the_whole_change() {
+    let setup = setup(WeChat::of_anybody().address);
+    let server = setup.serve();
+    let authorization = format!("Bearer {TOKEN}");
+    for wait in [50, 200, 1000, 3000] {
+        let session = server.session("person");
+        assert_eq!(server.check(&session).code, 0, "it is in memory");
+        let path = format!("/api/v1/users/{APP}/person");
+        let erasing = http::request("DELETE", &path, &[("Authorization", &authorization)], b"");
+        hang_up_on(&setup, server.admin, &erasing, Duration::from_millis(wait));
+        // Writes come one after the other.
+        server.session("somebody-else");
+        if setup.sessions(&["--id", &session.id]).is_empty() {
+            assert_eq!(server.check(&session).code, 60012);
+            server.program.stderr.wait_for_text("a user was erased");
+            return;
+        }
+    }
+    panic!("the request never came to the database");
+}
+
+#[test]
+fn a_users_sessions_come_in_pages_that_end() {
+    const SESSIONS: usize = 25;
+    let server = setup(WeChat::of_anybody().address).with("sessions.per_user = 0").serve();
+    for _ in 0..SESSIONS {
+        server.session("person");
+    }
+    let (mut seen, mut path) = (Vec::new(), "sessions?openid=person&limit=10".to_owned());
+    loop {
+        let page = get(&server, &path);
+        let ids = page["items"].as_array().unwrap().iter().map(|row| row["id"].clone());
+        seen.extend(ids);
+        // The one that the next page begins after is ended.
+        let Some(next) = page["next"].as_str() else { break };
+        assert_eq!(ask(&server, "DELETE", &format!("sessions/{next}"), "").status, 204);
+        path = format!("sessions?openid=person&limit=10&after={next}");
+    }
+    assert_eq!(seen.len(), SESSIONS);
 }
 
 #[test]
@@ -253,10 +303,10 @@ fn a_database_that_is_away_is_a_problem_and_no_more() {
     assert_eq!(get(&server, "users")["items"], json!([]));
     mariadb.stop();
     for path in ["apps", "users", "sessions", "stats"] {
-        assert_problem(&ask(&server, "GET", path, ""), 503, "the database cannot be reached");
+        assert_problem(&ask(&server, "GET", path, ""), 503, "the database did not do it");
     }
     let remove = ask(&server, "DELETE", &format!("apps/{APP}"), "");
-    assert_problem(&remove, 503, "the database cannot be reached");
+    assert_problem(&remove, 503, "the database did not do it");
     assert_eq!(ask(&server, "GET", "status", "").status, 200);
     mariadb.go_on();
     eventually(PATIENCE, "the database is back", || {

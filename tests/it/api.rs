@@ -1,6 +1,7 @@
 //! The plain API and forward auth, `/v1`.
 
 use std::io::{Read as _, Write as _};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -10,7 +11,7 @@ use crate::support::http::{self, Connection, Response};
 use crate::support::server::CHECK;
 use crate::support::wechat::Reply;
 use crate::support::{
-    APP, OTHER_APP, OTHER_SECRET, PATIENCE, Server, Session, Setup, WeChat, eventually,
+    APP, OTHER_APP, OTHER_SECRET, PATIENCE, Server, Session, Setup, WeChat, eventually, hang_up_on,
     refusing_address,
 };
 
@@ -139,6 +140,29 @@ fn logging_out_ends_the_session_and_no_other() {
         assert_problem(&ask(&server, "DELETE", "/v1/session", &headers, ""), 401, 60012);
         assert_eq!(get(&server, "/v1/session", &second).status, 200);
     }
+}
+
+/// What the store has done memory must hear of, also when nobody waits for the answer any more.
+#[test]
+fn a_client_that_hangs_up_has_logged_out_in_memory_too() {
+    let setup = Setup::new(WeChat::of_anybody().address);
+    let server = setup.serve();
+    // How soon the request is at the database nobody can see.
+    for wait in [50, 200, 1000, 3000] {
+        let token = log_in(&server, "person");
+        assert_eq!(get(&server, "/v1/session", &token).status, 200, "it is in memory");
+        let bearer = format!("Bearer {token}");
+        let leaving = http::request("DELETE", "/v1/session", &[("Authorization", &bearer)], b"");
+        hang_up_on(&setup, server.address, &leaving, Duration::from_millis(wait));
+        // Writes come one after the other.
+        log_in(&server, "somebody-else");
+        let (id, _) = token.rsplit_once('.').unwrap();
+        if setup.sessions(&["--id", id]).is_empty() {
+            assert_eq!(get(&server, "/v1/session", &token).status, 401);
+            return;
+        }
+    }
+    panic!("the request never came to the database");
 }
 
 #[test]

@@ -4,19 +4,18 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tracing::info;
 
-use super::Page;
-use super::problem::Problem;
+use super::{Named, Page};
+use crate::admin::problem::Refused;
 use crate::net::address::Peer;
-use crate::operations::Operations;
+use crate::operations::{Operations, to_the_end};
 use crate::session::{App, AppId, Lifetime};
 use crate::store::Store;
-use crate::wechat::secret_check;
 
 /// An app as it is shown: its secret never is.
 #[derive(Debug, Serialize)]
@@ -53,87 +52,110 @@ struct Wanted {
     check: bool,
 }
 
+/// The columns of the Wafer server's table hold no more.
+const LONGEST: u32 = i32::MAX.unsigned_abs();
+
 const WANTED: &str = "the body is to be a JSON object of `secret` (text), `login_duration` (days), \
                       `session_duration` (seconds), `default` and `check` (true or false)";
 
-async fn find(operations: &Operations, appid: &str) -> Result<Option<App>, Problem> {
+async fn find(operations: &Operations, appid: &str) -> Result<Option<App>, Refused> {
     let apps = Store::apps(operations.store()).await?;
     Ok(apps.into_iter().find(|app| app.appid.as_str() == appid))
 }
 
-async fn known(operations: &Operations, appid: &str) -> Result<App, Problem> {
-    find(operations, appid).await?.ok_or_else(|| Problem::not_found("there is no such app"))
+async fn known(operations: &Operations, appid: &str) -> Result<App, Refused> {
+    find(operations, appid).await?.ok_or_else(|| Refused::not_found("there is no such app"))
 }
 
-pub async fn list(State(operations): State<Arc<Operations>>) -> Result<Json<Page<Shown>>, Problem> {
+pub async fn list(State(operations): State<Arc<Operations>>) -> Result<Json<Page<Shown>>, Refused> {
     let apps = Store::apps(operations.store()).await?;
     Ok(Json(Page { items: apps.iter().map(Shown::from).collect(), next: None }))
 }
 
 pub async fn show(
     State(operations): State<Arc<Operations>>,
-    Path(appid): Path<String>,
-) -> Result<Json<Shown>, Problem> {
+    Named(appid): Named<String>,
+) -> Result<Json<Shown>, Refused> {
     Ok(Json(Shown::from(&known(&operations, &appid).await?)))
 }
 
 pub async fn put(
     State(operations): State<Arc<Operations>>,
     Extension(peer): Extension<Peer>,
-    Path(appid): Path<String>,
+    Named(appid): Named<String>,
     body: Bytes,
-) -> Result<(StatusCode, Json<Shown>), Problem> {
+) -> Result<(StatusCode, Json<Shown>), Refused> {
     // What serde says may repeat the secret.
-    let wanted: Wanted = serde_json::from_slice(&body).map_err(|_| Problem::bad_request(WANTED))?;
+    let wanted: Wanted = serde_json::from_slice(&body).map_err(|_| Refused::bad_request(WANTED))?;
     if !AppId::is_like(&appid) {
-        return Err(Problem::bad_request("an appid is `wx` and 16 hex digits"));
+        return Err(Refused::bad_request("an appid is `wx` and 16 hex digits"));
     }
-    let stored = find(&operations, &appid).await?;
-    let secret = wanted.secret.as_deref().map(str::trim).filter(|secret| !secret.is_empty());
-    let lifetime = stored.as_ref().map_or(Lifetime::default(), |app| app.lifetime);
-    let app = App {
-        appid: appid.as_str().into(),
-        secret: match (secret, &stored) {
+    if [wanted.login_duration, wanted.session_duration].iter().flatten().any(|&n| n > LONGEST) {
+        return Err(Refused::bad_request("a duration is 2147483647 at the most"));
+    }
+    if wanted.check {
+        let (app, _) = wanted.applied_to(&appid, find(&operations, &appid).await?)?;
+        let checked = operations.wechat().check_secret(&app).await;
+        checked.map_err(|problem| Refused::new(StatusCode::UNPROCESSABLE_ENTITY, problem))?;
+    }
+    to_the_end(async move {
+        // Read now: WeChat takes its time, and somebody else may have changed the app meanwhile.
+        let (app, is_new) = wanted.applied_to(&appid, find(&operations, &appid).await?)?;
+        operations.store().put_app(&app).await?;
+        let new_secret = wanted.secret().is_some();
+        info!(audit = true, address = %peer, app = %app.appid, new_secret, "an app was set");
+        let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+        Ok((status, Json(Shown::from(&app))))
+    })
+    .await
+}
+
+impl Wanted {
+    fn secret(&self) -> Option<&str> {
+        self.secret.as_deref().map(str::trim).filter(|secret| !secret.is_empty())
+    }
+
+    /// The app as it is wanted, and whether it is a new one.
+    fn applied_to(&self, appid: &str, stored: Option<App>) -> Result<(App, bool), Refused> {
+        let lifetime = stored.as_ref().map_or(Lifetime::default(), |app| app.lifetime);
+        let is_default = stored.as_ref().is_some_and(|app| app.is_default);
+        let is_new = stored.is_none();
+        let secret = match (self.secret(), stored) {
             (Some(secret), _) => secret.into(),
-            (None, Some(app)) => app.secret.clone(),
-            (None, None) => return Err(Problem::bad_request("a new app wants its `secret`")),
-        },
-        lifetime: Lifetime {
-            login_days: wanted.login_duration.unwrap_or(lifetime.login_days),
-            idle_seconds: wanted.session_duration.unwrap_or(lifetime.idle_seconds),
-        },
-        is_default: wanted.default.unwrap_or(stored.as_ref().is_some_and(|app| app.is_default)),
-    };
-    if wanted.check
-        && let Err(problem) = secret_check::ask(operations.wechat(), &app).await
-    {
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, problem));
+            (None, Some(app)) => app.secret,
+            (None, None) => return Err(Refused::bad_request("a new app wants its `secret`")),
+        };
+        let lifetime = Lifetime {
+            login_days: self.login_duration.unwrap_or(lifetime.login_days),
+            idle_seconds: self.session_duration.unwrap_or(lifetime.idle_seconds),
+        };
+        let is_default = self.default.unwrap_or(is_default);
+        Ok((App { appid: appid.into(), secret, lifetime, is_default }, is_new))
     }
-    operations.store().put_app(&app).await?;
-    info!(audit = true, address = %peer, app = %app.appid, new_secret = secret.is_some(), "an app was set");
-    let status = if stored.is_some() { StatusCode::OK } else { StatusCode::CREATED };
-    Ok((status, Json(Shown::from(&app))))
 }
 
 pub async fn remove(
     State(operations): State<Arc<Operations>>,
     Extension(peer): Extension<Peer>,
-    Path(appid): Path<String>,
-) -> Result<StatusCode, Problem> {
-    if !operations.store().remove_app(&appid.as_str().into()).await? {
-        return Err(Problem::not_found("there is no such app"));
-    }
-    info!(audit = true, address = %peer, app = appid, "an app was removed, with its users and sessions");
-    Ok(StatusCode::NO_CONTENT)
+    Named(appid): Named<String>,
+) -> Result<StatusCode, Refused> {
+    to_the_end(async move {
+        if !operations.store().remove_app(&appid.as_str().into()).await? {
+            return Err(Refused::not_found("there is no such app"));
+        }
+        info!(audit = true, address = %peer, app = appid, "an app was removed, with its users and sessions");
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
 }
 
 /// Asks WeChat whether it takes the appid and the secret.
 pub async fn check(
     State(operations): State<Arc<Operations>>,
-    Path(appid): Path<String>,
-) -> Result<Json<Value>, Problem> {
+    Named(appid): Named<String>,
+) -> Result<Json<Value>, Refused> {
     let app = known(&operations, &appid).await?;
-    Ok(Json(match secret_check::ask(operations.wechat(), &app).await {
+    Ok(Json(match operations.wechat().check_secret(&app).await {
         Ok(()) => json!({ "accepted": true }),
         Err(problem) => json!({ "accepted": false, "problem": problem }),
     }))

@@ -1,7 +1,6 @@
 //! The admin API, `/api/v1`: apps, users, sessions, numbers. JSON, and problems as errors.
 
 mod apps;
-mod problem;
 mod sessions;
 mod stats;
 mod status;
@@ -11,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, Query, Request, State};
+use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
@@ -20,7 +19,7 @@ use axum::routing::{delete, get, post};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use self::problem::Problem;
+use super::problem::Refused;
 use crate::operations::Operations;
 
 /// How many rows a page has unless the caller says so, and at the most.
@@ -48,9 +47,9 @@ pub fn router(operations: Arc<Operations>, access: Access) -> Router {
         .route("/sessions/{id}", delete(sessions::end))
         .route("/stats", get(stats::list))
         .route("/status", get(status::show))
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
+        .fallback(async || Refused::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
         .method_not_allowed_fallback(async || {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method")
+            Refused::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method")
         })
         .with_state(operations);
     Router::new().nest("/api/v1", v1.layer(from_fn_with_state(Arc::new(access), guard)))
@@ -70,17 +69,18 @@ async fn guard(State(access): State<Arc<Access>>, request: Request, next: Next) 
 }
 
 impl Access {
-    fn admits(&self, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    fn admits(&self, method: &Method, headers: &HeaderMap) -> Result<(), Refused> {
+        // What is no text names nobody whom we know.
+        let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
         if !self.has_token {
             let detail = "the admin API is off; set `admin.token`";
-            return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+            return Err(Refused::new(StatusCode::NOT_FOUND, detail));
         }
         // A name that somebody else makes point here is how a page gets past the same origin.
-        let host = text(header::HOST.as_str());
+        let host = text("host");
         if !host.is_none_or(|host| self.knows(host)) {
             let detail = "the Host header names another server; see `admin.hosts`";
-            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+            return Err(Refused::new(StatusCode::FORBIDDEN, detail));
         }
         if matches!(*method, Method::GET | Method::HEAD) {
             return Ok(());
@@ -93,7 +93,7 @@ impl Access {
         };
         if is_foreign {
             let detail = "a page of another origin may change nothing here";
-            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+            return Err(Refused::new(StatusCode::FORBIDDEN, detail));
         }
         Ok(())
     }
@@ -112,16 +112,30 @@ impl Access {
     }
 }
 
+/// What stands in the path of a URL.
+struct Named<T>(T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T> {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+        let named = Path::<T>::from_request_parts(parts, state).await;
+        named
+            .map(|Path(named)| Self(named))
+            .map_err(|error| Refused::bad_request(error.body_text()))
+    }
+}
+
 /// What stands in the query of a URL. What is not known there is refused: it would be ignored.
 struct Asked<T>(T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
-    type Rejection = Problem;
+    type Rejection = Refused;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
         match Query::<T>::try_from_uri(&parts.uri) {
             Ok(Query(asked)) => Ok(Self(asked)),
-            Err(error) => Err(Problem::bad_request(error.body_text())),
+            Err(error) => Err(Refused::bad_request(error.body_text())),
         }
     }
 }
@@ -146,21 +160,17 @@ impl<T> Page<T> {
 }
 
 /// How long a page is to be.
-fn limit(asked: Option<u32>) -> Result<u32, Problem> {
+fn limit(asked: Option<u32>) -> Result<u32, Refused> {
     match asked.unwrap_or(PAGE) {
         limit @ 1..=LONGEST_PAGE => Ok(limit),
-        _ => Err(Problem::bad_request("`limit` is a number from 1 to 1000")),
+        _ => Err(Refused::bad_request("`limit` is a number from 1 to 1000")),
     }
-}
-
-/// An instant as RFC 3339 in UTC.
-fn time(seconds: i64) -> String {
-    let since = std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-    humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + since).to_string()
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     fn access() -> Access {
@@ -186,7 +196,8 @@ mod tests {
     fn pages_of_another_origin_change_nothing() {
         let admits = |method, headers: &[(&'static str, &'static str)]| {
             let headers = headers.iter().map(|(name, value)| {
-                (name.parse().expect("a name"), value.parse().expect("a value"))
+                let value = HeaderValue::from_bytes(value.as_bytes()).expect("a value");
+                (name.parse().expect("a name"), value)
             });
             access().admits(&method, &headers.collect()).is_ok()
         };
@@ -196,6 +207,10 @@ mod tests {
         assert!(admits(Method::PUT, &[host, ("origin", "http://127.0.0.1:8081")]));
         assert!(admits(Method::PUT, &[host, ("sec-fetch-site", "same-origin")]));
         assert!(admits(Method::GET, &[host, foreign]));
+        assert!(
+            !admits(Method::GET, &[("host", "\u{e9}vil.example")]),
+            "no text is no name of ours"
+        );
         assert!(!admits(Method::PUT, &[host, foreign]));
         assert!(!admits(Method::DELETE, &[host, ("origin", "null")]));
         assert!(!admits(Method::POST, &[host, ("sec-fetch-site", "same-site")]));

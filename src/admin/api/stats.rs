@@ -4,21 +4,20 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
-use super::problem::Problem;
-use super::{Asked, time};
+use super::Asked;
+use crate::admin::problem::Refused;
 use crate::clock;
 use crate::operations::Operations;
 use crate::store::Store as _;
-use crate::store::stats::{Range, Step};
+use crate::store::stats::{Range, Stat, Step};
 use crate::wafer::codes::Meaning;
 
 const DAY: i64 = 86_400;
 
-/// How many spans of time one answer may have.
-const MOST_SPANS: i64 = 10_000;
+/// How many rows one answer may have.
+const MOST_ROWS: u32 = 50_000;
 
 /// What is asked for; the last 24 hours, unless it is said.
 #[derive(Debug, Deserialize)]
@@ -33,47 +32,73 @@ pub struct Which {
 pub async fn list(
     State(operations): State<Arc<Operations>>,
     Asked(which): Asked<Which>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Shown>, Refused> {
     let step = match which.step.as_deref() {
         None | Some("minute") => Step::Minute,
         Some("hour") => Step::Hour,
-        Some(_) => return Err(Problem::bad_request("`step` is minute or hour")),
+        Some(_) => return Err(Refused::bad_request("`step` is minute or hour")),
     };
     let to = instant("`to`", which.to.as_deref())?.unwrap_or_else(clock::now);
     let from = instant("`from`", which.from.as_deref())?.unwrap_or(to - DAY);
-    if from > to || (to - from) / step.seconds() > MOST_SPANS {
-        let detail = "from `from` to `to` are 10000 steps at the most; take hours for longer";
-        return Err(Problem::bad_request(detail));
+    if from > to {
+        return Err(Refused::bad_request("`from` is before `to`"));
     }
-    let range = Range { step, from: step.start(from), to };
-    let stats = operations.store().stats(range).await?;
-    let is_meant = |appid: &str| which.appid.as_deref().is_none_or(|wanted| wanted == appid);
-    let items = stats.iter().filter(|stat| is_meant(stat.count.appid_text())).map(|stat| {
-        let Meaning { constant, is_callers, .. } = Meaning::of(stat.count.code);
-        json!({
-            "start": time(stat.start),
-            "appid": stat.count.appid_text(),
-            "interface": stat.count.interface,
-            "code": stat.count.code,
-            "constant": constant,
-            "callers": is_callers,
-            "count": stat.count.count,
-        })
-    });
-    let items: Vec<_> = items.collect();
+    let from = step.start(from);
+    let range = Range { step, from, to, appid: which.appid.as_deref().map(Into::into) };
+    let stats = operations.store().stats(range, MOST_ROWS + 1).await?;
+    if stats.len() > MOST_ROWS as usize {
+        let detail = "this is more than 50000 rows: take hours, one app, or less time";
+        return Err(Refused::bad_request(detail));
+    }
+    let items = stats.into_iter().map(Row::from).collect();
     let step = step.seconds();
-    Ok(Json(json!({ "from": time(range.from), "to": time(to), "step": step, "items": items })))
+    Ok(Json(Shown { from: clock::rfc3339(from), to: clock::rfc3339(to), step, items }))
+}
+
+#[derive(Debug, Serialize)]
+pub struct Shown {
+    from: String,
+    to: String,
+    /// Seconds.
+    step: i64,
+    items: Vec<Row>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    start: String,
+    appid: String,
+    interface: String,
+    code: u32,
+    constant: &'static str,
+    callers: bool,
+    count: u64,
+}
+
+impl From<Stat> for Row {
+    fn from(Stat { start, count }: Stat) -> Self {
+        let Meaning { constant, is_callers, .. } = Meaning::of(count.code);
+        Self {
+            start: clock::rfc3339(start),
+            appid: count.appid_text().to_owned(),
+            interface: count.interface,
+            code: count.code,
+            constant,
+            callers: is_callers,
+            count: count.count,
+        }
+    }
 }
 
 /// Reads an instant: RFC 3339 in UTC, or seconds since the epoch.
-fn instant(name: &str, text: Option<&str>) -> Result<Option<i64>, Problem> {
+fn instant(name: &str, text: Option<&str>) -> Result<Option<i64>, Refused> {
     let Some(text) = text else { return Ok(None) };
     if let Ok(seconds) = text.parse::<u32>() {
         return Ok(Some(seconds.into()));
     }
     match humantime::parse_rfc3339(text) {
         Ok(at) => Ok(Some(clock::seconds(at))),
-        Err(_) => Err(Problem::bad_request(format!(
+        Err(_) => Err(Refused::bad_request(format!(
             "{name} is a time such as 2026-11-27T00:00:00Z, or seconds since the epoch"
         ))),
     }

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tracing::info;
 
-use super::problem::Problem;
 use super::sessions::{self, SHOWN_OF_A_USER};
-use super::{Asked, Page, limit};
+use super::{Asked, Named, Page, limit};
+use crate::admin::problem::Refused;
 use crate::net::address::Peer;
-use crate::operations::Operations;
+use crate::operations::{Operations, to_the_end};
 use crate::session::OpenId;
 use crate::store::users::{Account, Users};
 use crate::store::{Selection, Store as _, Whose};
@@ -40,13 +40,11 @@ pub struct Shown {
 
 impl From<Account> for Shown {
     fn from(account: Account) -> Self {
-        // As it stands in the database where it is no JSON.
-        let profile = serde_json::from_str(&account.profile);
         Self {
             appid: account.appid.as_str().to_owned(),
             openid: account.open_id.as_str().to_owned(),
+            profile: account.profile(),
             unionid: account.union_id,
-            profile: profile.unwrap_or(Value::String(account.profile)),
         }
     }
 }
@@ -62,13 +60,13 @@ pub struct Whole {
 pub async fn list(
     State(operations): State<Arc<Operations>>,
     Asked(which): Asked<Which>,
-) -> Result<Json<Page<Shown>>, Problem> {
+) -> Result<Json<Page<Shown>>, Refused> {
     let limit = limit(which.limit)?;
     let after = which.after.as_deref().filter(|after| !after.is_empty());
     let after = match after.map(|after| after.split_once('.')) {
         None => None,
         Some(Some((appid, openid))) => Some((appid.into(), openid.into())),
-        Some(None) => return Err(Problem::bad_request("`after` is the `next` of a page")),
+        Some(None) => return Err(Refused::bad_request("`after` is the `next` of a page")),
     };
     let users = Users {
         appid: which.appid.as_deref().map(Into::into),
@@ -83,8 +81,8 @@ pub async fn list(
 
 pub async fn show(
     State(operations): State<Arc<Operations>>,
-    Path((appid, openid)): Path<(String, String)>,
-) -> Result<Json<Whole>, Problem> {
+    Named((appid, openid)): Named<(String, String)>,
+) -> Result<Json<Whole>, Refused> {
     let store = operations.store();
     let which = Users {
         appid: Some(appid.as_str().into()),
@@ -92,7 +90,7 @@ pub async fn show(
         ..Users::default()
     };
     let user = store.users(&which, 1).await?.pop();
-    let user = user.ok_or_else(|| Problem::not_found("there is no such user"))?;
+    let user = user.ok_or_else(|| Refused::not_found("there is no such user"))?;
     let whose = Whose::User(openid.as_str().into());
     let selection = Selection { appid: Some(appid.as_str().into()), whose };
     let sessions = store.sessions(&selection, SHOWN_OF_A_USER).await?;
@@ -105,13 +103,18 @@ pub async fn show(
 pub async fn erase(
     State(operations): State<Arc<Operations>>,
     Extension(peer): Extension<Peer>,
-    Path((appid, openid)): Path<(String, String)>,
-) -> Result<StatusCode, Problem> {
-    let erased = operations.store().erase(&appid.as_str().into(), &openid.as_str().into()).await?;
-    if !erased.was_known {
-        return Err(Problem::not_found("there is no such user"));
-    }
-    let sessions = erased.sessions.len();
-    info!(audit = true, address = %peer, app = appid, openid, sessions, "a user was erased");
-    Ok(StatusCode::NO_CONTENT)
+    Named((appid, openid)): Named<(String, String)>,
+) -> Result<StatusCode, Refused> {
+    to_the_end(async move {
+        let (app, user) = (appid.as_str().into(), openid.as_str().into());
+        let erased = operations.store().erase(&app, &user).await?;
+        if !erased.was_known {
+            return Err(Refused::not_found("there is no such user"));
+        }
+        // Not who: the log is kept, and the user is to be forgotten.
+        let sessions = erased.sessions.len();
+        info!(audit = true, address = %peer, app = appid, sessions, "a user was erased");
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
 }

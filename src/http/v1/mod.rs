@@ -1,6 +1,6 @@
 //! The plain API: `/v1`, beside the Wafer protocol and on the same sessions.
 
-mod answer;
+pub mod answer;
 mod calls;
 pub mod problem;
 

@@ -82,7 +82,8 @@ impl Problem {
     }
 
     /// A problem that the Wafer protocol knows nothing of.
-    fn of_status(status: StatusCode, detail: &'static str) -> Self {
+    #[must_use]
+    pub fn of_status(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             status,
             code: None,
@@ -154,7 +155,7 @@ impl Error {
                 let problem = Problem::of_status(StatusCode::UNAUTHORIZED, detail);
                 Problem { challenge: Some("Basic realm=\"mina-auth\""), ..problem }
             }
-            Self::Http(status, detail) => Problem::of_status(*status, detail),
+            Self::Http(status, detail) => Problem::of_status(*status, *detail),
         }
     }
 

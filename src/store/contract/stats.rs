@@ -19,7 +19,8 @@ async fn add(store: &dyn Store, node: &str, minute: i64, counts: &[Count]) {
 }
 
 async fn read(store: &dyn Store, step: Step, from: i64, to: i64) -> Vec<(i64, Count)> {
-    let stats = store.stats(Range { step, from, to }).await.expect("stats can be read");
+    let stats =
+        store.stats(Range { step, from, to, appid: None }, 100).await.expect("stats can be read");
     stats.into_iter().map(|Stat { start, count }| (start, count)).collect()
 }
 
@@ -44,6 +45,11 @@ pub async fn stats_of_nodes_add_up(store: Arc<dyn Store>) {
     assert_eq!(read(store, Step::Hour, HOUR, HOUR + 3600).await, hour);
     assert_eq!(read(store, Step::Hour, HOUR + 1, HOUR + 3600).await, []);
     assert_eq!(read(store, Step::Hour, HOUR, HOUR).await, []);
+    let other = Range { step: Step::Hour, from: 0, to: i64::MAX, appid: Some(OTHER_APP.into()) };
+    let of_other = store.stats(other.clone(), 100).await.expect("stats can be read");
+    assert_eq!(of_other, [Stat { start: HOUR, count: count(OTHER_APP, 0, 1) }]);
+    let first = store.stats(Range { appid: None, ..other }, 2).await.expect("they can be read");
+    assert_eq!(first.len(), 2, "no more than was asked for");
 }
 
 pub async fn stats_are_added_once(store: Arc<dyn Store>) {

@@ -289,11 +289,11 @@ impl Store for Mysql {
 
     async fn sessions_after(
         &self,
-        appid: Option<&AppId>,
+        selection: &Selection,
         after: &SessionId,
         limit: u32,
     ) -> Result<Vec<Session>, StoreError> {
-        let input = (appid.cloned(), after.clone(), limit);
+        let input = (selection.clone(), after.clone(), limit);
         self.run("listing sessions", Mode::Plain, input, rows::list_after).await
     }
 
@@ -346,8 +346,8 @@ impl Store for Mysql {
         self.run("adding stats", Mode::Transaction, counted, stats::add).await
     }
 
-    async fn stats(&self, range: Range) -> Result<Vec<Stat>, StoreError> {
-        self.run("reading stats", Mode::Plain, range, stats::read).await
+    async fn stats(&self, range: Range, limit: u32) -> Result<Vec<Stat>, StoreError> {
+        self.run("reading stats", Mode::Plain, (range, limit), stats::read).await
     }
 
     async fn prune_stats(&self, step: Step, before: i64) -> Result<(), StoreError> {

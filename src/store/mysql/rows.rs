@@ -296,27 +296,23 @@ pub fn list<'a>(
     })
 }
 
-/// The sessions after an id, in the order of ids.
+/// The selected sessions after an id, in the order of ids.
 pub fn list_after<'a>(
     connection: &'a mut MySqlConnection,
     context: &'a Context,
-    (appid, after, limit): &'a (Option<AppId>, SessionId, u32),
+    (selection, after, limit): &'a (Selection, SessionId, u32),
 ) -> BoxFuture<'a, sqlx::Result<Vec<Session>>> {
     Box::pin(async move {
-        let sql = select_sessions!(
-            context.tables,
-            "WHERE s.uuid > ? AND (? OR s.appid IN (?, ?)) ORDER BY s.uuid LIMIT ?"
+        let sql = selected!(
+            selection,
+            select_sessions,
+            context,
+            "WHERE s.uuid > ? AND ",
+            " ORDER BY s.uuid LIMIT ?"
         );
-        let [own, legacy] = appid.as_ref().map(|appid| appids(appid, context)).unwrap_or_default();
-        let rows = sqlx::query(sql)
-            .bind(context.legacy_text())
-            .bind(after.as_str())
-            .bind(appid.is_none())
-            .bind(own)
-            .bind(legacy)
-            .bind(limit)
-            .fetch_all(connection)
-            .await?;
+        let query = sqlx::query(sql).bind(context.legacy_text()).bind(after.as_str());
+        let rows =
+            bind_selection(query, selection, context).bind(limit).fetch_all(connection).await?;
         rows.iter().map(|row| Ok(Stored::read(row, context)?.session)).collect()
     })
 }

@@ -85,7 +85,8 @@ async fn sign_in(
     context: &Context,
     login: &Login,
 ) -> sqlx::Result<SignedIn> {
-    let own = lock_user(connection, context, login).await?;
+    let owner = [login.appid.as_str(), login.open_id.as_str()];
+    let own = lock_user(connection, context, owner).await?;
     let stored = sessions(connection, context, &login.appid, login.open_id.as_str()).await?;
     let newest = stored.first();
     let known = match (own, newest) {
@@ -120,12 +121,11 @@ async fn sign_in(
 }
 
 /// Locks the user's row, which is made when it is absent, and reads it.
-async fn lock_user(
+pub async fn lock_user(
     connection: &mut MySqlConnection,
     context: &Context,
-    login: &Login,
+    owner: [&str; 2],
 ) -> sqlx::Result<Option<User>> {
-    let owner = [login.appid.as_str(), login.open_id.as_str()];
     let [appid, open_id] = owner.map(str::as_bytes);
     // Never decided by a count of affected rows: the row is looked for, made and looked for.
     for makes in [true, false] {

@@ -6,6 +6,7 @@ use sqlx::mysql::{MySqlConnection, MySqlRow};
 
 use super::Context;
 use super::statement::{CHUNK, repeated};
+use crate::session::AppId;
 use crate::store::stats::{Count, Counted, Range, Stat, Step};
 
 /// Adds what was counted to the rows of its minute and its hour, unless that was done before.
@@ -58,17 +59,20 @@ pub fn add<'a>(
 pub fn read<'a>(
     connection: &'a mut MySqlConnection,
     _: &'a Context,
-    range: &'a Range,
+    (range, limit): &'a (Range, u32),
 ) -> BoxFuture<'a, sqlx::Result<Vec<Stat>>> {
     Box::pin(async move {
         let rows = sqlx::query(
             "SELECT start, appid, interface, code, count FROM mina_stat
-             WHERE seconds = ? AND start >= ? AND start < ?
-             ORDER BY start, appid, interface, code",
+             WHERE seconds = ? AND start >= ? AND start < ? AND (? OR appid = ?)
+             ORDER BY start, appid, interface, code LIMIT ?",
         )
         .bind(range.step.seconds())
         .bind(range.from)
         .bind(range.to)
+        .bind(range.appid.is_none())
+        .bind(range.appid.as_ref().map_or("", AppId::as_str).as_bytes())
+        .bind(limit)
         .fetch_all(connection)
         .await?;
         rows.iter().map(read_row).collect()

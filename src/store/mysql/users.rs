@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use super::Context;
 use super::rows::{appids, delete, row_and_id};
 use super::schema::on_sessions;
+use super::sign_in::lock_user;
 use crate::session::{AppId, OpenId, SessionId};
 use crate::store::users::{Account, Erased, Users};
 
@@ -18,21 +19,11 @@ pub fn list<'a>(
     (which, limit): &'a (Users, u32),
 ) -> BoxFuture<'a, sqlx::Result<Vec<Account>>> {
     Box::pin(async move {
-        let Users { appid, open_id, union_id, after } = which;
-        let known = super::apps::read_apps(&mut *connection, context, true).await?;
+        let Users { open_id, union_id, .. } = which;
+        let apps = super::apps::read_apps(&mut *connection, context, true).await?;
         let mut users = Vec::new();
-        // App by app: the first part of the key is given then, and an index serves the rest.
-        let known = known.iter().map(|app| &app.appid);
-        for app in known.filter(|app| appid.as_ref().is_none_or(|wanted| wanted == *app)) {
-            let from = match after {
-                Some((after, _)) if after > app => continue,
-                Some((after, open_id)) if after == app => Some(open_id),
-                _ => None,
-            };
-            let wanted = u32::try_from(users.len()).map_or(0, |there| limit.saturating_sub(there));
-            if wanted == 0 {
-                break;
-            }
+        for (app, from) in which.by_app(apps.iter().map(|app| &app.appid)) {
+            let left = (*limit as usize).saturating_sub(users.len());
             // A row that was only made to be locked has no profile yet.
             let mut sql = "SELECT appid, open_id, union_id, user_info FROM mina_user \
                            WHERE appid = ? AND user_info <> ''"
@@ -56,7 +47,10 @@ pub fn list<'a>(
             if let Some(from) = from {
                 query = query.bind(from.as_str().as_bytes());
             }
-            let rows = query.bind(wanted).fetch_all(&mut *connection).await?;
+            let rows = query
+                .bind(u32::try_from(left).unwrap_or(*limit))
+                .fetch_all(&mut *connection)
+                .await?;
             for row in &rows {
                 users.push(read(row)?);
             }
@@ -85,27 +79,24 @@ pub fn erase<'a>(
 ) -> BoxFuture<'a, sqlx::Result<Erased>> {
     Box::pin(async move {
         // The lock of a login is taken first, so that none comes in between.
-        let owner = (appid.as_str().as_bytes(), open_id.as_str().as_bytes());
-        let there = sqlx::query(
-            "SELECT user_info FROM mina_user WHERE appid = ? AND open_id = ? FOR UPDATE",
-        );
-        let there = there.bind(owner.0).bind(owner.1).fetch_optional(&mut *connection).await?;
+        let owner = [appid.as_str(), open_id.as_str()];
+        let known = lock_user(&mut *connection, context, owner).await?;
         let [own, legacy] = appids(appid, context);
         let rows = sqlx::query(on_sessions!(
             context.tables,
             "SELECT CAST(id AS SIGNED), uuid FROM ",
             " WHERE open_id = ? AND appid IN (?, ?) AND CAST(open_id AS BINARY) = ? FOR UPDATE"
         ));
-        let rows = rows.bind(open_id.as_str()).bind(own).bind(legacy).bind(owner.1);
+        let rows = rows.bind(open_id.as_str()).bind(own).bind(legacy).bind(owner[1].as_bytes());
         let rows = rows.fetch_all(&mut *connection).await?;
         let rows: Vec<(i64, SessionId)> = rows.iter().map(row_and_id).collect::<Result<_, _>>()?;
         delete(connection, context, &rows).await?;
         sqlx::query("DELETE FROM mina_user WHERE appid = ? AND open_id = ?")
-            .bind(owner.0)
-            .bind(owner.1)
+            .bind(owner[0].as_bytes())
+            .bind(owner[1].as_bytes())
             .execute(&mut *connection)
             .await?;
-        let was_known = there.is_some() || !rows.is_empty();
+        let was_known = known.is_some() || !rows.is_empty();
         Ok(Erased { was_known, sessions: rows.into_iter().map(|(_, id)| id).collect() })
     })
 }

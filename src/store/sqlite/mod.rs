@@ -145,13 +145,13 @@ impl Store for Sqlite {
 
     async fn sessions_after(
         &self,
-        appid: Option<&AppId>,
+        selection: &Selection,
         after: &SessionId,
         limit: u32,
     ) -> Result<Vec<Session>, StoreError> {
-        let (keys, appid, after) = (self.keys.clone(), appid.cloned(), after.clone());
+        let (keys, selection, after) = (self.keys.clone(), selection.clone(), after.clone());
         let list = move |connection: &Connection| {
-            rows::list_after(connection, &keys, appid.as_ref(), &after, limit)
+            rows::list_after(connection, &keys, &selection, &after, limit)
         };
         self.read("listing sessions", list).await
     }
@@ -195,8 +195,8 @@ impl Store for Sqlite {
         self.write("adding stats", move |connection| stats::add(connection, &counted)).await
     }
 
-    async fn stats(&self, range: Range) -> Result<Vec<Stat>, StoreError> {
-        self.read("reading stats", move |connection| stats::read(connection, range)).await
+    async fn stats(&self, range: Range, limit: u32) -> Result<Vec<Stat>, StoreError> {
+        self.read("reading stats", move |connection| stats::read(connection, &range, limit)).await
     }
 
     async fn prune_stats(&self, step: Step, before: i64) -> Result<(), StoreError> {

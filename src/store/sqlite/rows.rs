@@ -193,23 +193,32 @@ fn condition(selection: &Selection) -> (&'static str, [Option<String>; 3]) {
     let appid = selection.appid.as_ref().map(|appid| appid.as_str().to_owned());
     match &selection.whose {
         Whose::Everyone => (
-            "(?1 IS NULL OR s.user IN (SELECT id FROM mina_user WHERE appid = ?1)) \
+            "(?1 IS NULL OR EXISTS (SELECT 1 FROM mina_user WHERE id = s.user AND appid = ?1)) \
              AND ?2 IS NULL AND ?3 IS NULL",
             [appid, None, None],
         ),
-        Whose::User(open_id) => (
-            "s.user IN (SELECT id FROM mina_user WHERE open_id = ?2 AND (?1 IS NULL OR appid = ?1)) \
-             AND ?3 IS NULL",
+        Whose::User(open_id) if appid.is_some() => (
+            "s.user IN (SELECT id FROM mina_user WHERE appid = ?1 AND open_id = ?2) AND ?3 IS NULL",
             [appid, Some(open_id.as_str().into()), None],
+        ),
+        // The index of users begins with the app: from one app to the next it is a step, and all
+        // users would be looked at otherwise.
+        Whose::User(open_id) => (
+            "s.user IN (WITH RECURSIVE apps (appid) AS (SELECT min(appid) FROM mina_user UNION ALL \
+             SELECT (SELECT min(appid) FROM mina_user u WHERE u.appid > apps.appid) FROM apps \
+             WHERE apps.appid IS NOT NULL) \
+             SELECT u.id FROM apps JOIN mina_user u ON u.appid = apps.appid AND u.open_id = ?2) \
+             AND ?1 IS NULL AND ?3 IS NULL",
+            [None, Some(open_id.as_str().into()), None],
         ),
         Whose::Session(id) => (
             "s.uuid = ?2 AND ?3 IS NULL AND \
-             (?1 IS NULL OR s.user IN (SELECT id FROM mina_user WHERE appid = ?1))",
+             (?1 IS NULL OR EXISTS (SELECT 1 FROM mina_user WHERE id = s.user AND appid = ?1))",
             [appid, Some(id.as_str().into()), None],
         ),
         Whose::Login(id, skey) => (
             "s.uuid = ?2 AND s.skey = ?3 AND \
-             (?1 IS NULL OR s.user IN (SELECT id FROM mina_user WHERE appid = ?1))",
+             (?1 IS NULL OR EXISTS (SELECT 1 FROM mina_user WHERE id = s.user AND appid = ?1))",
             [appid, Some(id.as_str().into()), Some(skey.text().into_owned())],
         ),
     }
@@ -231,19 +240,20 @@ pub fn list(
         .collect()
 }
 
-/// The sessions after an id, in the order of ids.
+/// The selected sessions after an id, in the order of ids.
 pub fn list_after(
     connection: &Connection,
     keys: &Keys,
-    appid: Option<&AppId>,
+    selection: &Selection,
     after: &SessionId,
     limit: u32,
 ) -> rusqlite::Result<Vec<Session>> {
+    let (condition, [first, second, third]) = condition(selection);
     connection
         .prepare_cached(&format!(
-            "{SESSION} WHERE s.uuid > ?1 AND (?2 IS NULL OR u.appid = ?2) ORDER BY s.uuid LIMIT ?3"
+            "{SESSION} WHERE {condition} AND s.uuid > ?4 ORDER BY s.uuid LIMIT ?5"
         ))?
-        .query_map(params![after.as_str(), appid.map(AppId::as_str), limit], |row| {
+        .query_map(params![first, second, third, after.as_str(), limit], |row| {
             read_session(row, keys)
         })?
         .collect()

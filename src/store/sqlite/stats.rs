@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, params};
 
+use crate::session::AppId;
 use crate::store::stats::{Count, Counted, Range, Stat, Step};
 
 /// Adds what was counted to the rows of its minute and its hour, unless that was done before.
@@ -33,18 +34,26 @@ pub fn add(connection: &Connection, counted: &Counted) -> rusqlite::Result<()> {
 }
 
 /// The rows of a range, in order.
-pub fn read(connection: &Connection, range: Range) -> rusqlite::Result<Vec<Stat>> {
+pub fn read(connection: &Connection, range: &Range, limit: u32) -> rusqlite::Result<Vec<Stat>> {
+    let Range { step, from, to, appid } = range;
     let mut statement = connection.prepare_cached(
         "SELECT start, appid, interface, code, count FROM mina_stat
-         WHERE seconds = ? AND start >= ? AND start < ?
-         ORDER BY start, appid, interface, code",
+         WHERE seconds = ?1 AND start >= ?2 AND start < ?3 AND (?4 IS NULL OR appid = ?4)
+         ORDER BY start, appid, interface, code LIMIT ?5",
     )?;
-    let rows = statement.query_map(params![range.step.seconds(), range.from, range.to], |row| {
-        let appid: String = row.get(1)?;
-        let count =
-            Count::stored(&appid, row.get(2)?, row.get(3)?, row.get::<_, i64>(4)?.unsigned_abs());
-        Ok(Stat { start: row.get(0)?, count })
-    })?;
+    let rows = statement.query_map(
+        params![step.seconds(), from, to, appid.as_ref().map(AppId::as_str), limit],
+        |row| {
+            let appid: String = row.get(1)?;
+            let count = Count::stored(
+                &appid,
+                row.get(2)?,
+                row.get(3)?,
+                row.get::<_, i64>(4)?.unsigned_abs(),
+            );
+            Ok(Stat { start: row.get(0)?, count })
+        },
+    )?;
     rows.collect()
 }
 

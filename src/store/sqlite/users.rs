@@ -9,29 +9,29 @@ use crate::store::users::{Account, Erased, Users};
 
 /// The users that are meant, in the order of appid and openid.
 pub fn list(connection: &Connection, which: &Users, limit: u32) -> rusqlite::Result<Vec<Account>> {
-    let Users { appid, open_id, union_id, after } = which;
-    let (after_app, after_user) =
-        after.as_ref().map_or(("", ""), |(a, o)| (a.as_str(), o.as_str()));
-    // Each condition only where it is wanted, so that an index serves it. There are few apps.
-    let all = "appid IN (SELECT appid FROM cAppinfo)";
-    let appids = if appid.is_some() { "appid = ?1" } else { all };
-    let open_ids = if open_id.is_some() { "open_id = ?2" } else { "?2 IS NULL" };
-    let union_ids = if union_id.is_some() { "union_id = ?3" } else { "?3 IS NULL" };
-    connection
-        .prepare_cached(&format!(
-            "SELECT appid, open_id, union_id, user_info FROM mina_user \
-             WHERE {appids} AND ?1 IS ?1 AND {open_ids} AND {union_ids} \
-             AND (appid > ?4 OR appid = ?4 AND open_id > ?5) ORDER BY appid, open_id LIMIT ?6"
-        ))?
-        .query_map(
-            params![
-                appid.as_ref().map(AppId::as_str),
-                open_id.as_ref().map(OpenId::as_str),
-                union_id,
-                after_app,
-                after_user,
-                limit
-            ],
+    let apps: Vec<AppId> = connection
+        .prepare_cached("SELECT appid FROM cAppinfo ORDER BY appid")?
+        .query_map([], |row| Ok(row.get::<_, String>(0)?.into()))?
+        .collect::<Result<_, _>>()?;
+    let Users { open_id, union_id, .. } = which;
+    // The plus keeps the index of users from being taken where that of unionids is the better one.
+    let condition = match (open_id, union_id) {
+        (Some(_), _) => "appid = ?1 AND open_id = ?2 AND (?3 IS NULL OR union_id = ?3)",
+        (None, Some(_)) => "+appid = ?1 AND ?2 IS NULL AND union_id = ?3",
+        (None, None) => "appid = ?1 AND ?2 IS NULL AND ?3 IS NULL",
+    };
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT appid, open_id, union_id, user_info FROM mina_user \
+         WHERE {condition} AND open_id > ?4 ORDER BY open_id LIMIT ?5"
+    ))?;
+    let mut users = Vec::new();
+    for (appid, after) in which.by_app(apps.iter()) {
+        let found = u32::try_from(users.len()).unwrap_or(limit);
+        let left = limit.saturating_sub(found);
+        let open_id = open_id.as_ref().map(OpenId::as_str);
+        let after = after.map_or("", OpenId::as_str);
+        let found = statement.query_map(
+            params![appid.as_str(), open_id, union_id, after, left],
             |row| {
                 let [appid, open_id]: [String; 2] = [row.get(0)?, row.get(1)?];
                 Ok(Account {
@@ -41,8 +41,12 @@ pub fn list(connection: &Connection, which: &Users, limit: u32) -> rusqlite::Res
                     profile: row.get(3)?,
                 })
             },
-        )?
-        .collect()
+        )?;
+        for user in found {
+            users.push(user?);
+        }
+    }
+    Ok(users)
 }
 
 /// Erases a user with its sessions.

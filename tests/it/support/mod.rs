@@ -53,6 +53,18 @@ pub fn assert_most_are_soon(mut times: Vec<Duration>) {
     assert!(median < SEEN_WITHIN, "{times:?}");
 }
 
+/// Sends a request to a server whose SQLite waits for another process, and hangs up after a while;
+/// returns when the database is free again.
+pub fn hang_up_on(setup: &Setup, to: SocketAddr, request: &[u8], after: Duration) {
+    let database = rusqlite::Connection::open(setup.path("mina-auth.db")).unwrap();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut connection = http::Connection::open(to);
+    connection.send(request);
+    std::thread::sleep(after);
+    drop(connection);
+    database.execute_batch("ROLLBACK").unwrap();
+}
+
 /// An address on which nobody listens.
 pub fn refusing_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()

@@ -181,11 +181,11 @@ impl Store for Pausing {
 
     async fn sessions_after(
         &self,
-        appid: Option<&AppId>,
+        selection: &Selection,
         after: &SessionId,
         limit: u32,
     ) -> Result<Vec<Session>, StoreError> {
-        self.inner.sessions_after(appid, after, limit).await
+        self.inner.sessions_after(selection, after, limit).await
     }
 
     async fn revoke(&self, selection: &Selection) -> Result<Vec<SessionId>, StoreError> {
@@ -212,8 +212,8 @@ impl Store for Pausing {
         self.inner.add_stats(counted).await
     }
 
-    async fn stats(&self, range: Range) -> Result<Vec<Stat>, StoreError> {
-        self.inner.stats(range).await
+    async fn stats(&self, range: Range, limit: u32) -> Result<Vec<Stat>, StoreError> {
+        self.inner.stats(range, limit).await
     }
 
     async fn prune_stats(&self, step: Step, before: i64) -> Result<(), StoreError> {
