@@ -305,10 +305,11 @@ impl Store for Memory {
         }
         let state = self.state();
         let stored = state.stats.range((step, from)..(step, to));
-        let stat = |start: i64| move |count: &Count| Stat { start, count: count.clone() };
-        let stats = stored.flat_map(|((_, start), counts)| counts.iter().map(stat(*start)));
-        let is_meant = |stat: &Stat| appid.is_none() || stat.count.appid == appid;
-        Ok(stats.filter(is_meant).take(limit as usize).collect())
+        let rows = stored.flat_map(|((_, start), counts)| {
+            counts.iter().map(|count| Stat { start: *start, count: count.clone() })
+        });
+        let is_meant = |row: &Stat| appid.is_none() || row.count.appid == appid;
+        Ok(rows.filter(is_meant).take(limit as usize).collect())
     }
 
     async fn prune_stats(&self, step: Step, before: i64) -> Result<(), StoreError> {

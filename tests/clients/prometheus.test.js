@@ -73,13 +73,31 @@ describe('a Prometheus that scrapes a server', () => {
 
 /** What the rules compare, without the comparison, and what the panels show. */
 function* queries() {
-  for (const [, expr] of rules.matchAll(/^ +expr: (?:\|\n +)?(.*)$/gm)) {
-    for (const side of expr.split(' or ')) yield side.replace(/ (?:==|<|>) \d[^)]*$/, '').trim();
+  for (const [, lines, line] of rules.matchAll(/^ +expr: (?:\|\n((?: {10,}.*\n)+)|(.*)$)/gm)) {
+    const expr = (lines ?? line).replace(/\s+/g, ' ').trim();
+    for (const side of cutAt(/^ or /, expr)) yield cutAt(/^ (?:==|<|>) /, side)[0];
   }
   const dashboard = JSON.parse(readFileSync(join(PROJECT, 'packaging/grafana/mina-auth.json'), 'utf8'));
   for (const { targets = [] } of dashboard.panels) {
     for (const { expr } of targets) yield expr.replaceAll('$__rate_interval', '1m').replaceAll('$app', '.*');
   }
+}
+
+/** The parts of an expression between these words, where they stand in no parentheses. */
+function cutAt(words, expr) {
+  const parts = [''];
+  let depth = 0;
+  for (let at = 0; at < expr.length; at += 1) {
+    depth += { '(': 1, ')': -1 }[expr[at]] ?? 0;
+    const word = depth === 0 && words.exec(expr.slice(at))?.[0];
+    if (word) {
+      parts.push('');
+      at += word.length - 1;
+    } else {
+      parts[parts.length - 1] += expr[at];
+    }
+  }
+  return parts;
 }
 
 /** A little of everything: what succeeds, what fails, and what is turned away. */
