@@ -35,6 +35,13 @@ fn ask_with(
     http::send(server.admin, http::request(method, &path, &headers, body.as_bytes()))
 }
 
+fn ask_metrics(server: &Server) -> String {
+    let authorization = format!("Bearer {TOKEN}");
+    let headers = [("Authorization", authorization.as_str())];
+    let asked = http::request("GET", "/metrics", &headers, b"");
+    http::send(server.admin, asked).text().to_owned()
+}
+
 #[track_caller]
 fn json_of(response: &Response) -> Value {
     assert_eq!(response.header("cache-control"), "no-store");
@@ -112,6 +119,11 @@ fn apps_are_added_changed_checked_and_removed() {
     assert_problem(&refused, 422, "40125");
     let check = ask(&server, "POST", &format!("{path}/check"), "");
     assert_eq!(json_of(&check)["accepted"], true, "the old secret is kept");
+    // What is tried here is no login that fails: no alarm is to come of it.
+    let metrics = ask_metrics(&server);
+    let refused = |api: &str| format!("{{api=\"{api}\",app=\"{OTHER_APP}\",errcode=\"40125\"}}");
+    assert!(metrics.contains(&refused("check")), "{metrics}");
+    assert!(!metrics.contains(&refused("code2session")), "{metrics}");
 
     assert_eq!(ask(&server, "DELETE", &path, "").status, 204);
     assert_problem(&ask(&server, "DELETE", &path, ""), 404, "no such app");
