@@ -1,4 +1,4 @@
--- What requests came to, in rows of a minute and of an hour. seconds: 60 or 3600. start: seconds
+-- What requests came to, in rows of a minute and of an hour, and the users of a day. seconds: 60, 3600, or 86400 for a day. start: seconds
 -- since the epoch. appid: '' is not known.
 CREATE TABLE IF NOT EXISTS mina_stat (
     seconds   INT NOT NULL,

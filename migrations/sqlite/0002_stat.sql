@@ -1,6 +1,6 @@
--- What requests came to, in rows of a minute and of an hour. start: seconds since the epoch.
+-- What requests came to, in rows of a minute and of an hour, and the users of a day. start: seconds since the epoch.
 CREATE TABLE mina_stat (
-    seconds   INTEGER NOT NULL, -- 60 or 3600
+    seconds   INTEGER NOT NULL, -- 60, 3600, or 86400 for a day
     start     INTEGER NOT NULL,
     appid     TEXT NOT NULL,    -- '': not known
     interface TEXT NOT NULL,

@@ -20,7 +20,7 @@ use self::known::short;
 use self::shard::{Fill, Shard};
 use self::waiting::{Batch, Due, Sorted, Waiting};
 use super::import::Imported;
-use super::stats::{Counted, Range, Stat, Step};
+use super::stats::{Census, Counted, Range, Stat, Step};
 use super::users::{Account, Erased, Users};
 use super::{Change, Changes, Expiry, Purged, Resealed, Selection, Store, StoreError};
 use crate::session::{App, AppId, Login, OpenId, Session, SessionId, SignedIn, Visit};
@@ -552,6 +552,14 @@ impl Store for Cached {
 
     async fn stats(&self, range: Range, limit: u32) -> Result<Vec<Stat>, StoreError> {
         self.inner.stats(range, limit).await
+    }
+
+    async fn census(&self, since: i64) -> Result<Vec<Census>, StoreError> {
+        self.inner.census(since).await
+    }
+
+    async fn keep_census(&self, day: i64, census: Vec<Census>) -> Result<(), StoreError> {
+        self.inner.keep_census(day, census).await
     }
 
     async fn prune_stats(&self, step: Step, before: i64) -> Result<(), StoreError> {

@@ -17,6 +17,7 @@ mod users;
 pub(crate) use secrets::{a_reseal_ends_and_loses_nothing, reseal, secrets_move_to_the_first_key};
 pub(crate) use stats::{
     stats_are_added_once, stats_are_pruned_step_by_step, stats_of_nodes_add_up,
+    users_are_counted_and_the_most_of_a_day_is_kept,
 };
 pub(crate) use users::{
     an_erased_user_is_gone, users_are_found_by_what_is_known_of_them, users_are_listed_page_by_page,
@@ -72,6 +73,7 @@ macro_rules! store_tests {
             stats_of_nodes_add_up,
             stats_are_added_once,
             stats_are_pruned_step_by_step,
+            users_are_counted_and_the_most_of_a_day_is_kept,
         }
     };
     ($open:expr => $($case:ident,)+) => {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::import::{self, Imported};
-use super::stats::{Count, Counted, Range, Stat, Step};
+use super::stats::{Census, Count, Counted, Range, Stat, Step};
 use super::users::{Account, Erased, Users};
 use super::{Change, Changes, Expiry, Purged, Resealed, Selection, Store, StoreError, Whose};
 use crate::session::{App, AppId, Fate, Login, OpenId, Session, SessionId, SignedIn, User, Visit};
@@ -285,7 +285,7 @@ impl Store for Memory {
         if !state.counted.insert((minute, node)) {
             return Ok(());
         }
-        for step in Step::ALL {
+        for step in Step::OF_REQUESTS {
             let stored = state.stats.entry((step, step.start(minute))).or_default();
             for count in &counts {
                 match stored.iter_mut().find(|other| other.is_like(count)) {
@@ -310,6 +310,34 @@ impl Store for Memory {
         });
         let is_meant = |row: &Stat| appid.is_none() || row.count.appid == appid;
         Ok(rows.filter(is_meant).take(limit as usize).collect())
+    }
+
+    async fn census(&self, since: i64) -> Result<Vec<Census>, StoreError> {
+        let state = self.state();
+        let mut census = BTreeMap::<&AppId, (u64, u64)>::new();
+        for ((appid, _), entry) in &state.users {
+            let (users, active) = census.entry(appid).or_default();
+            *users += 1;
+            let is_active = entry.sessions.iter().any(|session| session.last_visit >= since);
+            *active += u64::from(is_active);
+        }
+        let census = census.into_iter();
+        Ok(census
+            .map(|(appid, (users, active))| Census { appid: appid.clone(), users, active })
+            .collect())
+    }
+
+    async fn keep_census(&self, day: i64, census: Vec<Census>) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let stored = state.stats.entry((Step::Day, day)).or_default();
+        for count in census.iter().flat_map(Census::counts) {
+            match stored.iter_mut().find(|other| other.is_like(&count)) {
+                Some(other) => other.count = other.count.max(count.count),
+                None => stored.push(count),
+            }
+        }
+        stored.sort_unstable();
+        Ok(())
     }
 
     async fn prune_stats(&self, step: Step, before: i64) -> Result<(), StoreError> {

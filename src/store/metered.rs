@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use prometheus::{HistogramVec, IntCounterVec, histogram_opts, opts};
 
 use super::import::Imported;
-use super::stats::{Counted, Range, Stat, Step};
+use super::stats::{Census, Counted, Range, Stat, Step};
 use super::users::{Account, Erased, Users};
 use super::{Changes, Expiry, Purged, Resealed, Selection, Store, StoreError};
 use crate::session::{App, AppId, Login, OpenId, Session, SessionId, SignedIn, Visit};
@@ -142,6 +142,14 @@ impl Store for Metered {
 
     async fn stats(&self, range: Range, limit: u32) -> Result<Vec<Stat>, StoreError> {
         self.numbers.time("stats", self.inner.stats(range, limit)).await
+    }
+
+    async fn census(&self, since: i64) -> Result<Vec<Census>, StoreError> {
+        self.numbers.time("census", self.inner.census(since)).await
+    }
+
+    async fn keep_census(&self, day: i64, census: Vec<Census>) -> Result<(), StoreError> {
+        self.numbers.time("keep_census", self.inner.keep_census(day, census)).await
     }
 
     async fn prune_stats(&self, step: Step, before: i64) -> Result<(), StoreError> {

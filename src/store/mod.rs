@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use self::import::Imported;
 use self::mysql::MysqlUrl;
-use self::stats::{Counted, Range, Stat, Step};
+use self::stats::{Census, Counted, Range, Stat, Step};
 use self::users::{Account, Erased, Users};
 use crate::session::{
     App, AppId, Lifetime, Login, OpenId, Session, SessionId, SignedIn, StoredSkey, Visit,
@@ -90,6 +90,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// The rows of a range, in order of their start, at most `limit` of them.
     async fn stats(&self, range: Range, limit: u32) -> Result<Vec<Stat>, StoreError>;
+
+    /// Counts each app's users, and those of them who were seen at this instant or later.
+    async fn census(&self, since: i64) -> Result<Vec<Census>, StoreError>;
+
+    /// Raises the rows of the day that began at this instant to what was counted.
+    async fn keep_census(&self, day: i64, census: Vec<Census>) -> Result<(), StoreError>;
 
     /// Deletes the rows of a step that start before an instant.
     async fn prune_stats(&self, step: Step, before: i64) -> Result<(), StoreError>;

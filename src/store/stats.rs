@@ -4,28 +4,33 @@
 use super::{Store, StoreError};
 use crate::session::AppId;
 
-/// For how long rows of a minute are kept, and rows of an hour, in seconds.
-const KEEP: [(Step, i64); 2] = [(Step::Minute, 30 * 86_400), (Step::Hour, 400 * 86_400)];
+/// For how long rows of a step are kept, in seconds.
+const KEEP: [(Step, i64); 3] =
+    [(Step::Minute, 30 * 86_400), (Step::Hour, 400 * 86_400), (Step::Day, 400 * 86_400)];
 
 /// The span of time that a row stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
     Minute,
     Hour,
+    /// A day of the server's time zone: [`Census`].
+    Day,
 }
 
 impl Step {
-    pub const ALL: [Self; 2] = [Self::Minute, Self::Hour];
+    /// Those that requests are counted in.
+    pub const OF_REQUESTS: [Self; 2] = [Self::Minute, Self::Hour];
 
     #[must_use]
     pub const fn seconds(self) -> i64 {
         match self {
             Self::Minute => 60,
             Self::Hour => 3600,
+            Self::Day => 86_400,
         }
     }
 
-    /// The start of the span that an instant is in.
+    /// The start of the span that an instant is in; of a day in UTC.
     #[must_use]
     pub const fn start(self, at: i64) -> i64 {
         at - at.rem_euclid(self.seconds())
@@ -91,6 +96,31 @@ pub struct Range {
 pub struct Stat {
     pub start: i64,
     pub count: Count,
+}
+
+/// The users of an app on a day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Census {
+    pub appid: AppId,
+    pub users: u64,
+    /// Those of them who were seen that day.
+    pub active: u64,
+}
+
+impl Census {
+    pub const USERS: &str = "users";
+    pub const ACTIVE: &str = "active";
+
+    /// As it stands in the rows of a day, in order.
+    #[must_use]
+    pub fn counts(&self) -> [Count; 2] {
+        [(Self::ACTIVE, self.active), (Self::USERS, self.users)].map(|(interface, count)| Count {
+            appid: Some(self.appid.clone()),
+            interface: interface.to_owned(),
+            code: 0,
+            count,
+        })
+    }
 }
 
 /// Deletes the rows that have been kept for long enough.

@@ -4,6 +4,7 @@
 //! of a request is in [`tally`]; other rooms count for themselves, and `admin::metrics` shows it all.
 
 pub mod alarm;
+pub mod failures;
 pub mod requests;
 pub mod stats;
 pub mod tally;

@@ -55,7 +55,7 @@ pub struct Failed {
 
 impl Failed {
     /// The cause, where the reason does not say it already.
-    fn untold_cause(&self) -> Option<&str> {
+    pub(super) fn untold_cause(&self) -> Option<&str> {
         let told = |cause: &&str| !self.reason.is_empty() && cause.ends_with(&*self.reason);
         self.cause.as_deref().filter(|cause| !told(cause))
     }

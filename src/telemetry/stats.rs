@@ -1,9 +1,9 @@
 //! What requests come to, written into the store once a minute.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::Mutex;
 use tracing::warn;
 
 use super::tally::{Kind, Tallies};
@@ -33,14 +33,48 @@ struct State {
     takes: u64,
     /// Oldest first.
     waiting: VecDeque<Counted>,
+    /// How many minutes were written, and whether one is being.
+    written: u64,
+    is_writing: bool,
+}
+
+/// What the store does not have yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unwritten {
+    /// The minutes that wait, and the one that runs.
+    pub minutes: Vec<(i64, Vec<Count>)>,
+    /// How many were written before them; `None` while one is being written and may be there.
+    pub written: Option<u64>,
 }
 
 impl Recorder {
     /// Records these tallies under the name of this process, which no other may have.
     #[must_use]
     pub fn new(tallies: Tallies, node: String) -> Self {
-        let (taken, waiting) = (HashMap::new(), VecDeque::new());
-        Self(Mutex::new(State { tallies, node, taken, takes: 0, waiting }))
+        Self(Mutex::new(State {
+            tallies,
+            node,
+            taken: HashMap::new(),
+            takes: 0,
+            waiting: VecDeque::new(),
+            written: 0,
+            is_writing: false,
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the store does not have yet; `now` is in the minute that runs.
+    pub fn unwritten(&self, now: i64) -> Unwritten {
+        let state = self.state();
+        let waiting = state.waiting.iter().map(|counted| (counted.minute, counted.counts.clone()));
+        let running = (Step::Minute.start(now), state.counts_since_taken().1);
+        Unwritten {
+            minutes: waiting.chain([running]).collect(),
+            written: (!state.is_writing).then_some(state.written),
+        }
     }
 
     /// Writes every minute that ends, for as long as it is polled.
@@ -48,10 +82,9 @@ impl Recorder {
         loop {
             tokio::time::sleep(until_next_minute(clock::wall())).await;
             let minute = Step::Minute.start(clock::now()) - Step::Minute.seconds();
-            let mut state = self.0.lock().await;
-            state.take(minute);
+            self.state().take(minute);
             // What is not written waits on, and the log says anyway that the store is away.
-            let _ = state.write(store).await;
+            let _ = self.write(store).await;
             if minute / Step::Minute.seconds() % PRUNE_EVERY == 0 {
                 let _ = prune(store, minute).await;
             }
@@ -60,25 +93,38 @@ impl Recorder {
 
     /// Writes what is left, at the end of the process.
     pub async fn finish(&self, store: &dyn Store) {
-        let mut state = self.0.lock().await;
-        state.take(Step::Minute.start(clock::now()));
-        if let Err(error) = state.write(store).await {
+        self.state().take(Step::Minute.start(clock::now()));
+        if let Err(error) = self.write(store).await {
             let cause = with_causes(&error);
             warn!(cause, "the numbers of the last requests could not be written");
         }
+    }
+
+    /// Writes what waits. What the store may have written before it failed is not counted again.
+    async fn write(&self, store: &dyn Store) -> Result<(), StoreError> {
+        while let Some(oldest) = self.next_to_write() {
+            let written = store.add_stats(oldest).await;
+            let mut state = self.state();
+            state.is_writing = false;
+            written?;
+            state.waiting.pop_front();
+            state.written += 1;
+        }
+        Ok(())
+    }
+
+    fn next_to_write(&self) -> Option<Counted> {
+        let mut state = self.state();
+        let oldest = state.waiting.front().cloned()?;
+        state.is_writing = true;
+        Some(oldest)
     }
 }
 
 impl State {
     /// Takes what was counted since the last time, as what came in this minute.
     fn take(&mut self, minute: i64) {
-        let sum = self.tallies.sum().requests;
-        let since = |(kind, now): (&Kind, &u64)| {
-            let count = now - self.taken.get(kind).copied().unwrap_or_default();
-            let Kind { interface, code, app } = kind;
-            (count > 0).then(|| Count::stored(app, (*interface).to_owned(), *code, count))
-        };
-        let counts: Vec<_> = sum.iter().filter_map(since).collect();
+        let (sum, counts) = self.counts_since_taken();
         self.taken = sum;
         if counts.is_empty() {
             return;
@@ -93,13 +139,16 @@ impl State {
         self.waiting.push_back(Counted { node, minute, counts });
     }
 
-    /// Writes what waits. What the store may have written before it failed is not counted again.
-    async fn write(&mut self, store: &dyn Store) -> Result<(), StoreError> {
-        while let Some(oldest) = self.waiting.front() {
-            store.add_stats(oldest.clone()).await?;
-            self.waiting.pop_front();
-        }
-        Ok(())
+    /// What was counted since the start, and since something was taken.
+    fn counts_since_taken(&self) -> (HashMap<Kind, u64>, Vec<Count>) {
+        let sum = self.tallies.sum().requests;
+        let since = |(kind, now): (&Kind, &u64)| {
+            let count = now - self.taken.get(kind).copied().unwrap_or_default();
+            let Kind { interface, code, app } = kind;
+            (count > 0).then(|| Count::stored(app, (*interface).to_owned(), *code, count))
+        };
+        let counts = sum.iter().filter_map(since).collect();
+        (sum, counts)
     }
 }
 
@@ -135,32 +184,48 @@ mod tests {
     #[tokio::test]
     async fn each_minute_is_what_came_in_it() {
         let tallies = Tallies::default();
-        let Recorder(state) = Recorder::new(tallies.clone(), "node".into());
-        let (mut state, store) = (state.into_inner(), Memory::default());
+        let (recorder, store) = (Recorder::new(tallies.clone(), "node".into()), Memory::default());
         for came in [2, 0, 1] {
             (0..came).for_each(|_| count(&tallies, "wx1"));
-            state.take(MINUTE + 60 * came);
+            recorder.state().take(MINUTE + 60 * came);
         }
         count(&tallies, "wx2");
         // The clock was set back.
-        state.take(MINUTE);
-        state.write(&store).await.expect("it is written");
-        state.write(&store).await.expect("nothing is left");
+        recorder.state().take(MINUTE);
+        recorder.write(&store).await.expect("it is written");
+        recorder.write(&store).await.expect("nothing is left");
         let rows = [(0, "wx2", 1), (60, "wx1", 1), (120, "wx1", 2)];
         let rows = rows.map(|(after, app, count)| (MINUTE + after, app.to_owned(), count));
         assert_eq!(stored(&store).await, rows);
         // The same minute once more is added, and not taken for what is there.
         count(&tallies, "wx2");
-        state.take(MINUTE);
-        state.write(&store).await.expect("it is written");
+        recorder.state().take(MINUTE);
+        recorder.write(&store).await.expect("it is written");
         assert_eq!(stored(&store).await[0].2, 2);
+    }
+
+    #[tokio::test]
+    async fn what_the_store_does_not_have_yet_is_told() {
+        let tallies = Tallies::default();
+        let (recorder, store) = (Recorder::new(tallies.clone(), "node".into()), Memory::default());
+        let of = |app: &str, count| vec![Count::stored(app, "auth".to_owned(), 0, count)];
+        count(&tallies, "wx1");
+        recorder.state().take(MINUTE);
+        count(&tallies, "wx1");
+        let minutes = vec![(MINUTE, of("wx1", 1)), (MINUTE + 60, of("wx1", 1))];
+        let unwritten = Unwritten { minutes, written: Some(0) };
+        assert_eq!(recorder.unwritten(MINUTE + 119), unwritten);
+        recorder.write(&store).await.expect("it is written");
+        let minutes = vec![(MINUTE + 60, of("wx1", 1))];
+        let unwritten = Unwritten { minutes, written: Some(1) };
+        assert_eq!(recorder.unwritten(MINUTE + 60), unwritten);
     }
 
     #[test]
     fn a_store_that_is_away_costs_no_more_than_a_day() {
         let tallies = Tallies::default();
-        let Recorder(state) = Recorder::new(tallies.clone(), "node".into());
-        let mut state = state.into_inner();
+        let recorder = Recorder::new(tallies.clone(), "node".into());
+        let mut state = recorder.state();
         for minute in 0..=1440 {
             count(&tallies, "wx1");
             state.take(MINUTE + 60 * minute);

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::failures::Failures;
 use super::requests::Served;
 
 /// The upper bounds of the buckets that durations are counted in, in microseconds. What takes
@@ -16,27 +17,37 @@ pub const BOUNDS: [u64; 18] = [
     1_000_000, 2_500_000, 5_000_000, 10_000_000,
 ];
 
-/// The tallies of all threads.
+/// The tallies of all threads, and what failed on any of them of late.
 #[derive(Debug, Clone, Default)]
-pub struct Tallies(Arc<Mutex<Vec<Arc<Tally>>>>);
+pub struct Tallies {
+    threads: Arc<Mutex<Vec<Arc<Tally>>>>,
+    failures: Arc<Failures>,
+}
 
 impl Tallies {
     /// A tally for one more thread.
     #[must_use]
     pub fn tally(&self) -> Arc<Tally> {
-        let tally = Arc::<Tally>::default();
-        lock(&self.0).push(Arc::clone(&tally));
+        let failures = Arc::clone(&self.failures);
+        let tally = Arc::new(Tally { counted: Mutex::default(), failures });
+        lock(&self.threads).push(Arc::clone(&tally));
         tally
+    }
+
+    /// What failed of late.
+    #[must_use]
+    pub fn failures(&self) -> &Failures {
+        &self.failures
     }
 
     /// What all of them have counted since the start.
     #[must_use]
     pub fn sum(&self) -> Counts {
         let mut sum = Counts::default();
-        let tallies = lock(&self.0).clone();
+        let tallies = lock(&self.threads).clone();
         for tally in tallies {
             // Copied, so that its thread waits no longer than that.
-            let counted = lock(&tally.0).clone();
+            let counted = lock(&tally.counted).clone();
             for Counted { interface, code, app, times } in counted {
                 let interface = label(interface);
                 *sum.requests.entry(Kind { interface, code, app }).or_default() += times.count;
@@ -58,7 +69,10 @@ fn label(interface: &'static str) -> &'static str {
 /// What one thread has counted. There are few kinds of requests, and those that come most are in
 /// front.
 #[derive(Debug, Default)]
-pub struct Tally(Mutex<Vec<Counted>>);
+pub struct Tally {
+    counted: Mutex<Vec<Counted>>,
+    failures: Arc<Failures>,
+}
 
 /// Requests of a kind.
 #[derive(Debug, Clone)]
@@ -73,9 +87,12 @@ impl Tally {
     /// Counts a request.
     pub fn count(&self, served: &Served<'_>) {
         let interface = served.interface;
-        let code = served.failure.as_ref().map_or(0, |failed| failed.code);
         let app = served.app.unwrap_or_default();
-        let mut counted = lock(&self.0);
+        let code = served.failure.as_ref().map_or(0, |failed| {
+            self.failures.note(served.at, label(interface), app, failed);
+            failed.code
+        });
+        let mut counted = lock(&self.counted);
         let is_it = |other: &Counted| {
             other.code == code && *other.app == *app && other.interface == interface
         };
@@ -181,6 +198,6 @@ mod tests {
         tally.count(&served("login", None, 1));
         tally.count(&served("qcloud.cam.auth", None, 1));
         tally.count(&served("qcloud.cam.auth", None, 1));
-        assert_eq!(lock(&tally.0)[0].interface, "qcloud.cam.auth");
+        assert_eq!(lock(&tally.counted)[0].interface, "qcloud.cam.auth");
     }
 }

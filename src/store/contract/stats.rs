@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{APP, OTHER_APP};
+use super::{APP, OTHER_APP, app, login, sign_in};
+use crate::session::Login;
 use crate::store::Store;
-use crate::store::stats::{Count, Counted, Range, Stat, Step};
+use crate::store::stats::{Census, Count, Counted, Range, Stat, Step};
 
 /// The start of an hour.
 const HOUR: i64 = 1_795_356_000;
@@ -56,7 +57,7 @@ pub async fn stats_are_added_once(store: Arc<dyn Store>) {
     for _ in 0..2 {
         add(&*store, "a", HOUR, &[count(APP, 0, 7)]).await;
     }
-    for step in Step::ALL {
+    for step in Step::OF_REQUESTS {
         assert_eq!(read(&*store, step, 0, i64::MAX).await, [(HOUR, count(APP, 0, 7))]);
     }
 }
@@ -75,4 +76,30 @@ pub async fn stats_are_pruned_step_by_step(store: Arc<dyn Store>) {
     assert_eq!(starts(Step::Hour).await, [HOUR, HOUR + 3600]);
     store.prune_stats(Step::Hour, HOUR + 3600).await.expect("stats are pruned");
     assert_eq!(starts(Step::Hour).await, [HOUR + 3600]);
+}
+
+pub async fn users_are_counted_and_the_most_of_a_day_is_kept(store: Arc<dyn Store>) {
+    let store = &*store;
+    for appid in [APP, OTHER_APP] {
+        store.put_app(&app(appid)).await.expect("the app is written");
+    }
+    for (open_id, now) in [("o1", 100), ("o2", 200), ("o3", 300), ("o3", 301)] {
+        sign_in(store, Login { per_user: 0, ..login(open_id, now) }).await;
+    }
+    sign_in(store, Login { appid: OTHER_APP.into(), ..login("o1", 50) }).await;
+    let of = |appid: &str, users, active| Census { appid: appid.into(), users, active };
+    let counted = async |since| store.census(since).await.expect("users can be counted");
+    assert_eq!(counted(200).await, [of(APP, 3, 2), of(OTHER_APP, 1, 0)], "a user counts once");
+    assert_eq!(counted(0).await, [of(APP, 3, 3), of(OTHER_APP, 1, 1)]);
+
+    // The day of a server that is eight hours ahead.
+    let day = HOUR - HOUR % 86_400 + 16 * 3600;
+    for census in [of(APP, 3, 2), of(APP, 2, 5), of(OTHER_APP, 1, 0)] {
+        store.keep_census(day, vec![census]).await.expect("it is kept");
+    }
+    let kept: Vec<Count> =
+        [of(APP, 3, 5), of(OTHER_APP, 1, 0)].iter().flat_map(Census::counts).collect();
+    let stored = read(store, Step::Day, 0, i64::MAX).await;
+    assert_eq!(stored, kept.into_iter().map(|count| (day, count)).collect::<Vec<_>>());
+    assert_eq!(read(store, Step::Hour, 0, i64::MAX).await, [], "requests are counted apart");
 }

@@ -17,7 +17,7 @@ use self::events::Place;
 use self::pool::{Failure, Mode, Pool, Work};
 use self::schema::{Found, Php, Tables};
 use super::import::Imported;
-use super::stats::{Counted, Range, Stat, Step};
+use super::stats::{Census, Counted, Range, Stat, Step};
 use super::users::{Account, Erased, Users};
 use super::{Change, Changes, Expiry, Purged, Resealed, Selection, Store, StoreError};
 use crate::secrets::Keys;
@@ -348,6 +348,15 @@ impl Store for Mysql {
 
     async fn stats(&self, range: Range, limit: u32) -> Result<Vec<Stat>, StoreError> {
         self.run("reading stats", Mode::Plain, (range, limit), stats::read).await
+    }
+
+    async fn census(&self, since: i64) -> Result<Vec<Census>, StoreError> {
+        self.run("counting users", Mode::Plain, since, stats::census).await
+    }
+
+    async fn keep_census(&self, day: i64, census: Vec<Census>) -> Result<(), StoreError> {
+        let input = (day, census);
+        self.run("keeping the number of users", Mode::Plain, input, stats::keep_census).await
     }
 
     async fn prune_stats(&self, step: Step, before: i64) -> Result<(), StoreError> {

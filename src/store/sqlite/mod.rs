@@ -13,7 +13,7 @@ use self::events::Feed;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::import::Imported;
-use super::stats::{Counted, Range, Stat, Step};
+use super::stats::{Census, Counted, Range, Stat, Step};
 use super::users::{Account, Erased, Users};
 use super::{Changes, Expiry, Purged, Resealed, Selection, Store, StoreError};
 use crate::secrets::Keys;
@@ -197,6 +197,15 @@ impl Store for Sqlite {
 
     async fn stats(&self, range: Range, limit: u32) -> Result<Vec<Stat>, StoreError> {
         self.read("reading stats", move |connection| stats::read(connection, &range, limit)).await
+    }
+
+    async fn census(&self, since: i64) -> Result<Vec<Census>, StoreError> {
+        self.read("counting users", move |connection| stats::census(connection, since)).await
+    }
+
+    async fn keep_census(&self, day: i64, census: Vec<Census>) -> Result<(), StoreError> {
+        let keep = move |connection: &Connection| stats::keep_census(connection, day, &census);
+        self.write("keeping the number of users", keep).await
     }
 
     async fn prune_stats(&self, step: Step, before: i64) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 
 use crate::session::AppId;
-use crate::store::stats::{Count, Counted, Range, Stat, Step};
+use crate::store::stats::{Census, Count, Counted, Range, Stat, Step};
 
 /// Adds what was counted to the rows of its minute and its hour, unless that was done before.
 pub fn add(connection: &Connection, counted: &Counted) -> rusqlite::Result<()> {
@@ -19,7 +19,7 @@ pub fn add(connection: &Connection, counted: &Counted) -> rusqlite::Result<()> {
          VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
     )?;
     for count in counts {
-        for step in Step::ALL {
+        for step in Step::OF_REQUESTS {
             statement.execute(params![
                 step.seconds(),
                 step.start(*minute),
@@ -55,6 +55,47 @@ pub fn read(connection: &Connection, range: &Range, limit: u32) -> rusqlite::Res
         },
     )?;
     rows.collect()
+}
+
+/// Counts the users of each app. It goes through all sessions: a visit writes no index.
+pub fn census(connection: &Connection, since: i64) -> rusqlite::Result<Vec<Census>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT all_users.appid, all_users.count, COALESCE(active.count, 0)
+         FROM (SELECT appid, COUNT(*) AS count FROM mina_user GROUP BY appid) all_users
+         LEFT JOIN (
+             SELECT u.appid, COUNT(*) AS count FROM mina_user u JOIN (
+                 SELECT DISTINCT s.user FROM mina_session s
+                 JOIN mina_visit v ON v.login = s.login WHERE v.time >= ?
+             ) seen ON seen.user = u.id GROUP BY u.appid
+         ) active USING (appid) ORDER BY 1",
+    )?;
+    let rows = statement.query_map([since], |row| {
+        Ok(Census {
+            appid: row.get::<_, String>(0)?.into(),
+            users: row.get::<_, i64>(1)?.unsigned_abs(),
+            active: row.get::<_, i64>(2)?.unsigned_abs(),
+        })
+    })?;
+    rows.collect()
+}
+
+/// Raises the rows of a day to what was counted.
+pub fn keep_census(connection: &Connection, day: i64, census: &[Census]) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO mina_stat (seconds, start, appid, interface, code, count)
+         VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = MAX(count, excluded.count)",
+    )?;
+    for count in census.iter().flat_map(Census::counts) {
+        statement.execute(params![
+            Step::Day.seconds(),
+            day,
+            count.appid_text(),
+            count.interface,
+            count.code,
+            i64::try_from(count.count).unwrap_or(i64::MAX),
+        ])?;
+    }
+    Ok(())
 }
 
 /// Deletes the rows of a step that start before an instant.

@@ -6,7 +6,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::*;
 use crate::store::import::Imported;
-use crate::store::stats::{Counted, Range, Stat, Step};
+use crate::store::stats::{Census, Counted, Range, Stat, Step};
 use crate::store::users::{Account, Erased, Users};
 
 struct Nodes {
@@ -214,6 +214,14 @@ impl Store for Pausing {
 
     async fn stats(&self, range: Range, limit: u32) -> Result<Vec<Stat>, StoreError> {
         self.inner.stats(range, limit).await
+    }
+
+    async fn census(&self, since: i64) -> Result<Vec<Census>, StoreError> {
+        self.inner.census(since).await
+    }
+
+    async fn keep_census(&self, day: i64, census: Vec<Census>) -> Result<(), StoreError> {
+        self.inner.keep_census(day, census).await
     }
 
     async fn prune_stats(&self, step: Step, before: i64) -> Result<(), StoreError> {
