@@ -2,6 +2,7 @@
 
 mod alarm;
 mod listeners;
+mod origins;
 mod secrets;
 mod values;
 
@@ -19,6 +20,8 @@ use crate::secrets::Keys;
 use crate::session::{App, Lifetime};
 use crate::store::{self, StorageUrl, mysql, sqlite};
 use crate::telemetry::Log;
+
+use self::origins::Origins;
 
 pub use alarm::Alarm;
 pub use secrets::Secrets;
@@ -45,6 +48,8 @@ pub struct Config {
     pub metrics: Metrics,
     pub alarm: Alarm,
     pub log: Log,
+    #[serde(skip)]
+    origins: Origins,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -232,6 +237,7 @@ impl Config {
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         let mut sources = config::Config::builder().add_source(defaults());
         let mut origin = "of the environment".to_owned();
+        let mut in_file = String::new();
         if let Some(file) = file {
             origin = format!("of `{}` and the environment", file.display());
             let text = std::fs::read_to_string(file).map_err(|error| ConfigError::Source {
@@ -239,13 +245,16 @@ impl Config {
                 problem: error.to_string(),
             })?;
             sources = sources.add_source(File::from_str(&text, FileFormat::Toml));
+            in_file = text;
         }
         let environment =
             Environment::with_prefix("MINA_AUTH").prefix_separator("__").separator("__");
+        let read = |config: config::Config| {
+            let origins = Origins::of(&config.cache, &in_file);
+            Ok(Self { origins, ..config.try_deserialize()? })
+        };
         let config = sources.add_source(environment).build();
-        let config: Self = config
-            .and_then(config::Config::try_deserialize)
-            .map_err(|error| ConfigError::source(origin, &error))?;
+        let config = config.and_then(read).map_err(|error| ConfigError::source(origin, &error))?;
         config.check()?;
         Ok(config)
     }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use secrecy::ExposeSecret as _;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{error, info, warn};
 
-use crate::admin::api::Access;
+use crate::admin::access::Access;
+use crate::admin::console::{self, Console, History, Phone};
 use crate::admin::{Admin, api, health, metrics};
 use crate::causes::with_causes;
 use crate::clock;
@@ -94,9 +94,14 @@ impl Listeners {
     pub fn public_addresses(&self) -> impl Iterator<Item = &Address> {
         self.public.iter().map(|bound| &bound.address)
     }
+
+    /// The addresses of the admin listener.
+    pub fn admin_addresses(&self) -> impl Iterator<Item = &Address> {
+        self.admin.iter().map(|bound| &bound.address)
+    }
 }
 
-/// Serves until `stop` is ready, finishes what was begun, and returns.
+/// Serves until `stop` is ready, finishes what was begun, and returns. A phone to play is for `dev`.
 ///
 /// # Errors
 ///
@@ -104,6 +109,7 @@ impl Listeners {
 pub async fn serve(
     config: &Config,
     listeners: Listeners,
+    phone: Option<Phone>,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
     raise_open_files(config);
@@ -149,15 +155,29 @@ pub async fn serve(
         },
         app_label: config.metrics.app_label,
     });
-    let token = config.admin_token()?;
-    let access = Access {
-        has_token: !token.expose_secret().is_empty(),
-        hosts: config.admin.hosts.0.clone(),
+    let recorder =
+        Arc::new(Recorder::new(tallies.clone(), SessionId::new(random::bytes()).as_str().into()));
+    let history = Arc::new(History::new(Arc::clone(&operations), Arc::clone(&recorder)));
+    let hosts = config.admin.hosts.0.clone();
+    let access = Access::new(config.admin_token()?, hosts, admin_terms.tls.is_some());
+    let access = Arc::new(access);
+    if access.is_on() {
+        let history = Arc::clone(&history);
+        tasks.spawn(async move { history.keep_counting().await });
+    }
+    let console = Console {
+        operations: Arc::clone(&operations),
+        access: Arc::clone(&access),
+        tallies: tallies.clone(),
+        history,
+        settings: config.settings(),
+        phone,
     };
     let routes = health::router(Arc::clone(&operations), stopped)
         .merge(numbers)
-        .merge(api::router(Arc::clone(&operations), access));
-    let admin_server = Serving::new(Admin::new(routes, token), admin_terms);
+        .merge(api::router(Arc::clone(&operations), Arc::clone(&access)))
+        .merge(console::router(console));
+    let admin_server = Serving::new(Admin::new(routes, access), admin_terms);
     log_addresses("admin", &admin);
     let sockets = admin.into_iter().flat_map(|bound| bound.sockets).collect();
     tasks.spawn(async move { Arc::new(admin_server).run(sockets).await });
@@ -169,8 +189,6 @@ pub async fn serve(
         let watch = Watch::new(config.alarm.below);
         tasks.spawn(raise_alarms(Arc::clone(&operations), tallies.clone(), receiver, watch));
     }
-    let recorder =
-        Arc::new(Recorder::new(tallies, SessionId::new(random::bytes()).as_str().into()));
     tasks.spawn({
         let (recorder, operations) = (Arc::clone(&recorder), Arc::clone(&operations));
         async move { recorder.keep_recording(operations.store()).await }

@@ -60,7 +60,9 @@ pub fn start(settings: &str) -> SocketAddr {
     };
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
-        runtime.block_on(serve(&config, listeners, std::future::pending())).expect("it serves");
+        runtime
+            .block_on(serve(&config, listeners, None, std::future::pending()))
+            .expect("it serves");
     });
     address
 }

@@ -1,9 +1,12 @@
 //! The admin listener: what watches and operates the server, behind a token.
 
+pub mod access;
 pub mod api;
+pub mod console;
 pub mod health;
 pub mod metrics;
 mod problem;
+pub mod rates;
 
 use std::sync::Arc;
 
@@ -15,13 +18,13 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{HeaderValue, WWW_AUTHENTICATE};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
-use secrecy::{ExposeSecret as _, SecretString};
-use subtle::ConstantTimeEq as _;
 
+use self::access::Access;
 use self::problem::Refused;
+use crate::clock;
 use crate::net::address::Peer;
 use crate::net::connections::{Activity, Phase};
 use crate::net::listener::Handler;
@@ -38,8 +41,8 @@ pub struct Admin(TowerToHyperService<Router>);
 impl Admin {
     /// Serves these routes; all but the health checks want the token, where there is one.
     #[must_use]
-    pub fn new(routes: Router, token: SecretString) -> Self {
-        let guard = from_fn_with_state(Arc::new(token), want_token);
+    pub fn new(routes: Router, access: Arc<Access>) -> Self {
+        let guard = from_fn_with_state(access, want_token);
         Self(TowerToHyperService::new(routes.layer(guard)))
     }
 }
@@ -69,24 +72,17 @@ impl Handler for Admin {
     }
 }
 
-async fn want_token(
-    State(token): State<Arc<SecretString>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let token = token.expose_secret();
-    let is_open = token.is_empty() || request.uri().path().starts_with(HEALTH);
-    if is_open || offered(&request).is_some_and(|other| token.as_bytes().ct_eq(other).into()) {
+async fn want_token(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let is_open = !access.is_on() || path.starts_with(HEALTH) || console::is_open(request.uri());
+    if is_open || access.is_shown(request.headers(), clock::now()) {
         return next.run(request).await;
+    }
+    if console::is_visit(&request) {
+        return console::to_login();
     }
     let detail = "this wants `Authorization: Bearer TOKEN`, with the `admin.token`";
     let mut response = Refused::new(StatusCode::UNAUTHORIZED, detail).into_response();
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
-}
-
-fn offered(request: &Request) -> Option<&[u8]> {
-    let value = request.headers().get(AUTHORIZATION)?.as_bytes();
-    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
-    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
 }

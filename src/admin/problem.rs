@@ -31,6 +31,16 @@ impl Refused {
     }
 }
 
+impl Refused {
+    pub const fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+}
+
 impl From<StoreError> for Refused {
     /// Whoever has the token may hear the cause: the operator is the one to settle it.
     fn from(error: StoreError) -> Self {

@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::watch;
 
 use super::{block_on, stop_signal};
-use crate::config::{Addresses, Config, HiddenTexts};
+use crate::admin::console::Phone;
+use crate::config::{Addresses, Config, Hidden, HiddenTexts};
 use crate::net::address::Address;
 use crate::random;
 use crate::secrets::Key;
@@ -31,7 +33,7 @@ pub struct Args {
     /// Where the simulated WeChat listens
     #[arg(long, default_value = "127.0.0.1:8082", value_name = "ADDRESS")]
     simulator_listen: SocketAddr,
-    /// Where the health checks are served
+    /// Where the console, the numbers and the health checks are served
     #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDRESS")]
     admin_listen: SocketAddr,
     /// The store to use, such as sqlite:dev.db [default: a fresh one, gone at the end]
@@ -46,6 +48,8 @@ pub fn run(args: &Args) -> Result<()> {
     let fresh = args.store.is_none().then(FreshStore::new).transpose()?;
     config.server.listen = Addresses(vec![Address::Ip(args.listen)]);
     config.admin.listen = Addresses(vec![Address::Ip(args.admin_listen)]);
+    let token = SecretString::from(SessionId::new(random::bytes()).as_str());
+    config.admin.token = Hidden(token.clone());
     config.apps = vec![crate::config::ConfiguredApp::of(APPID, SECRET)];
     config.storage.url = match (&args.store, &fresh) {
         (Some(url), _) => url.clone(),
@@ -66,13 +70,18 @@ pub fn run(args: &Args) -> Result<()> {
         config.wechat.base_url = format!("http://{simulator_address}");
         let listeners = Listeners::bind(&config)?;
         let address = listeners.public_addresses().next().context("no address to listen on")?;
-        say!("{}", instructions(address, simulator_address))?;
+        let address = address.clone();
+        let admin = listeners.admin_addresses().next().context("no address to listen on")?;
+        let console = format!("http://{admin}/?token={}", token.expose_secret());
+        say!("{}", instructions(&address, simulator_address, &console))?;
         let (stopping, mut stopped) = watch::channel(false);
         let simulating = tokio::spawn(
             Simulator::new([(APPID.into(), SECRET.into())])
                 .serve(simulator, async move { drop(stopped.wait_for(|stop| *stop).await) }),
         );
-        let served = serve(&config, listeners, stop).await;
+        let phone = Phone::new(config.wechat.base_url.clone(), format!("http://{address}"));
+        let phone = phone.context("the phone of the console")?;
+        let served = serve(&config, listeners, Some(phone), stop).await;
         stopping.send_replace(true);
         simulating.await??;
         served
@@ -99,7 +108,7 @@ impl Drop for FreshStore {
     }
 }
 
-fn instructions(server: &Address, simulator: SocketAddr) -> String {
+fn instructions(server: &Address, simulator: SocketAddr, console: &str) -> String {
     format!(
         r#"mina-auth dev: a session server and a simulated WeChat, on this machine only
 
@@ -108,7 +117,11 @@ fn instructions(server: &Address, simulator: SocketAddr) -> String {
     simulated WeChat  http://{simulator}
     appid             {APPID}
 
-Paste these into another terminal.
+Open the console, and play a phone there:
+
+    {console}
+
+Or paste these into another terminal.
 
 1. A phone calls wx.login(); the code works once, for five minutes:
 

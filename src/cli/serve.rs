@@ -10,5 +10,5 @@ use crate::telemetry;
 pub fn run(config: &Config) -> Result<()> {
     telemetry::start(&config.log);
     let listeners = Listeners::bind(config)?;
-    block_on(async { serve(config, listeners, stop_signal()?).await })
+    block_on(async { serve(config, listeners, None, stop_signal()?).await })
 }

@@ -1,16 +1,16 @@
 //! `mina-auth stats`
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::block_on;
+use crate::admin::rates::{Rate, Summary};
 use crate::clock;
 use crate::config::Config;
 use crate::session::AppId;
-use crate::store::stats::{Count, Range, Step};
+use crate::store::stats::{Range, Step};
 use crate::store::{self, Opener};
 use crate::wafer::codes::Meaning;
 
@@ -40,7 +40,7 @@ pub fn run(args: &Args, config: &Config) -> Result<()> {
         let appid = args.app.as_deref().map(AppId::from);
         let range = Range { step, from, to: i64::MAX, appid };
         let stats = store.stats(range, u32::MAX).await?;
-        let summary = Summary::of(stats.into_iter().map(|stat| stat.count));
+        let summary = Printed(Summary::of(stats.iter().map(|stat| &stat.count)));
         let span = (clock::rfc3339(from), clock::rfc3339(now));
         if args.json {
             say!("{}", serde_json::to_string_pretty(&summary.to_json(&span))?)?;
@@ -51,65 +51,12 @@ pub fn run(args: &Args, config: &Config) -> Result<()> {
     })
 }
 
-/// Success rates, and the reasons of failures.
-#[derive(Debug, Default)]
-struct Summary {
-    /// By app and interface.
-    rates: BTreeMap<(String, String), Rate>,
-    /// By app, interface and code.
-    failures: BTreeMap<(String, String, u32), u64>,
-}
+/// A summary as it is printed.
+struct Printed(Summary);
 
-#[derive(Debug, Default, Clone, Copy)]
-struct Rate {
-    succeeded: u64,
-    /// Failed for what the caller did: such a code, such a session.
-    callers: u64,
-    /// Failed for anything else.
-    failed: u64,
-}
-
-impl Rate {
-    fn requests(self) -> u64 {
-        self.succeeded + self.callers + self.failed
-    }
-
-    /// Percent of those that could succeed; `None` where there were none.
-    #[expect(clippy::cast_precision_loss, reason = "nobody reads so many digits")]
-    fn success(self) -> Option<f64> {
-        let could = self.succeeded + self.failed;
-        (could > 0).then(|| self.succeeded as f64 / could as f64 * 100.0)
-    }
-}
-
-impl Summary {
-    fn of(counts: impl Iterator<Item = Count>) -> Self {
-        let mut summary = Self::default();
-        for Count { appid, interface, code, count } in counts {
-            let app = appid.map_or_else(String::new, |appid| appid.as_str().to_owned());
-            let rate = summary.rates.entry((app.clone(), interface.clone())).or_default();
-            match code {
-                0 => rate.succeeded += count,
-                code if Meaning::of(code).is_callers => rate.callers += count,
-                _ => rate.failed += count,
-            }
-            if code != 0 {
-                *summary.failures.entry((app, interface, code)).or_default() += count;
-            }
-        }
-        summary
-    }
-
-    /// Most frequent first.
-    fn failures(&self) -> Vec<(&(String, String, u32), u64)> {
-        let mut failures: Vec<_> =
-            self.failures.iter().map(|(what, count)| (what, *count)).collect();
-        failures.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        failures
-    }
-
+impl Printed {
     fn to_json(&self, (from, to): &(String, String)) -> Value {
-        let rates = self.rates.iter().map(|((app, interface), rate)| {
+        let rates = self.0.rates.iter().map(|((app, interface), rate)| {
             json!({
                 "app": app,
                 "interface": interface,
@@ -120,7 +67,7 @@ impl Summary {
                 "success": rate.success(),
             })
         });
-        let failures = self.failures().into_iter().map(|((app, interface, code), count)| {
+        let failures = self.0.failures().into_iter().map(|((app, interface, code), count)| {
             let Meaning { constant, is_callers, .. } = Meaning::of(*code);
             json!({
                 "app": app,
@@ -137,7 +84,7 @@ impl Summary {
 
     fn print(&self, (from, to): &(String, String)) -> Result<()> {
         say!("{from} to {to}, UTC\n")?;
-        if self.rates.is_empty() {
+        if self.0.rates.is_empty() {
             say!("no requests; the minute that runs is written when it is over")?;
             return Ok(());
         }
@@ -152,7 +99,7 @@ impl Summary {
             "FAILED",
             "SUCCESS",
         )?;
-        for ((app, interface), rate) in &self.rates {
+        for ((app, interface), rate) in &self.0.rates {
             let success = rate.success().map_or("-".to_owned(), |rate| format!("{rate:.2} %"));
             let Rate { succeeded, callers, failed } = rate;
             say!(
@@ -161,7 +108,7 @@ impl Summary {
                 rate.requests(),
             )?;
         }
-        let failures = self.failures();
+        let failures = self.0.failures();
         if !failures.is_empty() {
             say!("\n{:>10}  {:<18}  {:<12}  {:>6}  WHAT", "FAILURES", "APP", "INTERFACE", "CODE")?;
         }
