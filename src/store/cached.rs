@@ -22,7 +22,7 @@ use self::waiting::{Batch, Due, Sorted, Waiting};
 use super::import::Imported;
 use super::stats::{Census, Counted, Range, Stat, Step};
 use super::users::{Account, Erased, Users};
-use super::{Change, Changes, Expiry, Purged, Resealed, Selection, Store, StoreError};
+use super::{Change, Changes, Expiry, Purged, ReplacedKey, Resealed, Selection, Store, StoreError};
 use crate::session::{App, AppId, Login, OpenId, Session, SessionId, SignedIn, Visit};
 
 mod known;
@@ -489,6 +489,11 @@ impl Store for Cached {
             self.forget(id.as_str());
         }
         Ok(signed_in)
+    }
+
+    async fn replace_session_key(&self, replaced: ReplacedKey) -> Result<bool, StoreError> {
+        // Memory has no session_keys.
+        self.inner.replace_session_key(replaced).await
     }
 
     async fn touch(&self, visits: Vec<Visit>) -> Result<(), StoreError> {

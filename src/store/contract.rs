@@ -20,7 +20,8 @@ pub(crate) use stats::{
     users_are_counted_and_the_most_of_a_day_is_kept,
 };
 pub(crate) use users::{
-    an_erased_user_is_gone, users_are_found_by_what_is_known_of_them, users_are_listed_page_by_page,
+    a_session_key_is_replaced_if_it_is_still_the_old_one, an_erased_user_is_gone,
+    users_are_found_by_what_is_known_of_them, users_are_listed_page_by_page,
 };
 
 const APP: &str = "wx0123456789abcdef";
@@ -70,6 +71,7 @@ macro_rules! store_tests {
             users_are_listed_page_by_page,
             users_are_found_by_what_is_known_of_them,
             an_erased_user_is_gone,
+            a_session_key_is_replaced_if_it_is_still_the_old_one,
             stats_of_nodes_add_up,
             stats_are_added_once,
             stats_are_pruned_step_by_step,

@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use super::import::{self, Imported};
 use super::stats::{Census, Count, Counted, Range, Stat, Step};
 use super::users::{Account, Erased, Users};
-use super::{Change, Changes, Expiry, Purged, Resealed, Selection, Store, StoreError, Whose};
+use super::{
+    Change, Changes, Expiry, Purged, ReplacedKey, Resealed, Selection, Store, StoreError, Whose,
+};
 use crate::session::{App, AppId, Fate, Login, OpenId, Session, SessionId, SignedIn, User, Visit};
 
 /// A store that is gone with the process.
@@ -184,6 +186,17 @@ impl Store for Memory {
 
     async fn sign_in(&self, login: Login) -> Result<SignedIn, StoreError> {
         Ok(self.state().sign_in(&login))
+    }
+
+    async fn replace_session_key(&self, replaced: ReplacedKey) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        let owner = (replaced.appid.clone(), replaced.open_id.clone());
+        let Some(entry) = state.users.get_mut(&owner) else { return Ok(false) };
+        let Some(user) = replaced.user(entry.user.clone()) else { return Ok(false) };
+        entry.user = user;
+        let ids: Vec<_> = entry.sessions.iter().map(|session| session.id.clone()).collect();
+        state.changes.extend(ids.into_iter().map(Change::Session));
+        Ok(true)
     }
 
     async fn touch(&self, visits: Vec<Visit>) -> Result<(), StoreError> {

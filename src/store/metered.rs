@@ -9,7 +9,7 @@ use prometheus::{HistogramVec, IntCounterVec, histogram_opts, opts};
 use super::import::Imported;
 use super::stats::{Census, Counted, Range, Stat, Step};
 use super::users::{Account, Erased, Users};
-use super::{Changes, Expiry, Purged, Resealed, Selection, Store, StoreError};
+use super::{Changes, Expiry, Purged, ReplacedKey, Resealed, Selection, Store, StoreError};
 use crate::session::{App, AppId, Login, OpenId, Session, SessionId, SignedIn, Visit};
 
 /// From an index in memory to a disk in trouble, in seconds.
@@ -88,6 +88,11 @@ impl Store for Metered {
 
     async fn sign_in(&self, login: Login) -> Result<SignedIn, StoreError> {
         self.numbers.time("sign_in", self.inner.sign_in(login)).await
+    }
+
+    async fn replace_session_key(&self, replaced: ReplacedKey) -> Result<bool, StoreError> {
+        let replacing = self.inner.replace_session_key(replaced);
+        self.numbers.time("replace_session_key", replacing).await
     }
 
     async fn touch(&self, visits: Vec<Visit>) -> Result<(), StoreError> {

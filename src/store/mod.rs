@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use self::import::Imported;
 use self::mysql::MysqlUrl;
 use self::stats::{Census, Counted, Range, Stat, Step};
 use self::users::{Account, Erased, Users};
 use crate::session::{
-    App, AppId, Lifetime, Login, OpenId, Session, SessionId, SignedIn, StoredSkey, Visit,
+    App, AppId, Lifetime, Login, OpenId, Session, SessionId, SignedIn, StoredSkey, User, Visit,
 };
 
 pub mod cached;
@@ -46,6 +47,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Writes a login: the user, and the user's sessions as [`Login::fates`] says.
     async fn sign_in(&self, login: Login) -> Result<SignedIn, StoreError>;
+
+    /// Replaces a user's session_key, unless it is no longer the old one; tells whether it was. The
+    /// old one becomes the one before the newest.
+    async fn replace_session_key(&self, replaced: ReplacedKey) -> Result<bool, StoreError>;
 
     /// Moves last visits forward, never back, where the skey is still the same.
     async fn touch(&self, visits: Vec<Visit>) -> Result<(), StoreError>;
@@ -102,6 +107,28 @@ pub trait Store: Send + Sync + 'static {
 
     /// What changed since the last call, by whichever process.
     async fn changes(&self) -> Result<Changes, StoreError>;
+}
+
+/// A session_key that WeChat replaced.
+#[derive(Debug, Clone)]
+pub struct ReplacedKey {
+    pub appid: AppId,
+    pub open_id: OpenId,
+    pub old: SecretString,
+    pub new: SecretString,
+}
+
+impl ReplacedKey {
+    /// The user with the new key; `None` when the old one is another already.
+    #[must_use]
+    pub fn user(&self, stored: User) -> Option<User> {
+        let is_old = stored.session_key.expose_secret() == self.old.expose_secret();
+        is_old.then(|| User {
+            session_key: self.new.clone(),
+            previous_session_key: Some(self.old.clone()),
+            ..stored
+        })
+    }
 }
 
 /// Which sessions are meant.

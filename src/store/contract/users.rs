@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use secrecy::ExposeSecret as _;
+
 use super::{APP, OTHER_APP, app, login, session, sign_in};
-use crate::session::Login;
-use crate::store::Store;
+use crate::session::{Login, SessionId};
 use crate::store::users::{Account, Erased, Users};
+use crate::store::{ReplacedKey, Store};
 
 async fn list(store: &dyn Store, which: &Users, limit: u32) -> Vec<Account> {
     store.users(which, limit).await.expect("users can be listed")
@@ -86,4 +88,23 @@ pub async fn an_erased_user_is_gone(store: Arc<dyn Store>) {
     // Whoever comes back is somebody new.
     let back = sign_in(store, Login { per_user: 2, ..login("o1", 9) }).await;
     assert!(back.is_new);
+}
+
+pub async fn a_session_key_is_replaced_if_it_is_still_the_old_one(store: Arc<dyn Store>) {
+    let store = &*store;
+    fill(store).await;
+    let id: SessionId = format!("{APP}-o1").into();
+    let replace = async |open_id: &str, old: &str, new: &str| {
+        let (appid, open_id) = (APP.into(), open_id.into());
+        let replaced = ReplacedKey { appid, open_id, old: old.into(), new: new.into() };
+        store.replace_session_key(replaced).await.expect("the key is replaced or not")
+    };
+    assert!(replace("o1", "a2V5", "bmV3").await);
+    assert!(!replace("o1", "a2V5", "bmV3ZXI=").await, "a login came between");
+    assert!(!replace("o9", "a2V5", "bmV3").await, "there is nobody");
+    let user = session(store, &id).await.expect("the session stays").user;
+    let previous = user.previous_session_key.expect("there was another");
+    assert_eq!((user.session_key.expose_secret(), previous.expose_secret()), ("bmV3", "a2V5"));
+    let other = session(store, &format!("{OTHER_APP}-o1").into()).await.expect("it is there");
+    assert_eq!(other.user.session_key.expose_secret(), "a2V5");
 }

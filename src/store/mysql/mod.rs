@@ -19,7 +19,7 @@ use self::schema::{Found, Php, Tables};
 use super::import::Imported;
 use super::stats::{Census, Counted, Range, Stat, Step};
 use super::users::{Account, Erased, Users};
-use super::{Change, Changes, Expiry, Purged, Resealed, Selection, Store, StoreError};
+use super::{Change, Changes, Expiry, Purged, ReplacedKey, Resealed, Selection, Store, StoreError};
 use crate::secrets::Keys;
 use crate::session::{App, AppId, Login, OpenId, Session, SessionId, SignedIn, StoredSkey, Visit};
 
@@ -271,6 +271,11 @@ impl Store for Mysql {
         self.logins.send((login, answer)).map_err(|_| ending())?;
         let outcome = outcome.await.map_err(|_| ending())?;
         outcome.map_err(|source| StoreError::new(doing, source))
+    }
+
+    async fn replace_session_key(&self, replaced: ReplacedKey) -> Result<bool, StoreError> {
+        let doing = "replacing a session_key";
+        self.run(doing, Mode::Transaction, replaced, sign_in::replace_session_key).await
     }
 
     async fn touch(&self, visits: Vec<Visit>) -> Result<(), StoreError> {

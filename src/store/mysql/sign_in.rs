@@ -11,6 +11,7 @@ use super::rows::{self, PhpColumns, Stored, read_user, sealed};
 use super::schema::on_sessions;
 use super::{Context, Inner, events};
 use crate::session::{AppId, Fate, Login, Session, SignedIn, StoredSkey, User};
+use crate::store::ReplacedKey;
 
 /// How many logins share one transaction at the most.
 const MAX_BATCH: usize = 100;
@@ -95,7 +96,7 @@ async fn sign_in(
         (own, _) => own,
     };
     let user = login.user(known);
-    put_user(connection, context, login, &user).await?;
+    put_user(connection, context, owner, &user).await?;
     let (mut gone, mut kept, mut renewed) = (Vec::new(), Vec::new(), None);
     let fates = login.fates(stored.iter().map(|stored| &stored.session.id));
     for (stored, fate) in stored.iter().zip(fates) {
@@ -117,6 +118,32 @@ async fn sign_in(
         union_id: user.union_id,
         profile: user.profile,
         touched: stored.into_iter().map(|stored| stored.session.id).collect(),
+    })
+}
+
+/// Replaces a user's session_key, if it is still the old one.
+pub fn replace_session_key<'a>(
+    connection: &'a mut MySqlConnection,
+    context: &'a Context,
+    replaced: &'a ReplacedKey,
+) -> BoxFuture<'a, sqlx::Result<bool>> {
+    Box::pin(async move {
+        let owner = [replaced.appid.as_str(), replaced.open_id.as_str()];
+        let own = lock_user(&mut *connection, context, owner).await?;
+        let stored = sessions(&mut *connection, context, &replaced.appid, owner[1]).await?;
+        let known = match stored.first() {
+            // The PHP server wrote last: it has the newer key.
+            Some(newest) if newest.by_php => Some(newest.session.user.clone()),
+            _ => own,
+        };
+        let Some(user) = known.and_then(|known| replaced.user(known)) else { return Ok(false) };
+        put_user(&mut *connection, context, owner, &user).await?;
+        for Stored { row, session, .. } in &stored {
+            let session = Session { user: user.clone(), ..session.clone() };
+            put_session(&mut *connection, context, &session, Some(*row)).await?;
+        }
+        events::announce(connection, stored.iter().map(|stored| &stored.session.id)).await?;
+        Ok(true)
     })
 }
 
@@ -159,10 +186,9 @@ pub async fn lock_user(
 async fn put_user(
     connection: &mut MySqlConnection,
     context: &Context,
-    login: &Login,
+    owner: [&str; 2],
     user: &User,
 ) -> sqlx::Result<()> {
-    let owner = [login.appid.as_str(), login.open_id.as_str()];
     let (session_key, previous) = sealed(user, &context.keys, owner);
     let [appid, open_id] = owner.map(str::as_bytes);
     sqlx::query(

@@ -15,7 +15,7 @@ use self::writer::Writer;
 use super::import::Imported;
 use super::stats::{Census, Counted, Range, Stat, Step};
 use super::users::{Account, Erased, Users};
-use super::{Changes, Expiry, Purged, Resealed, Selection, Store, StoreError};
+use super::{Changes, Expiry, Purged, ReplacedKey, Resealed, Selection, Store, StoreError};
 use crate::secrets::Keys;
 use crate::session::{App, AppId, Login, OpenId, Session, SessionId, SignedIn, Visit};
 
@@ -127,6 +127,13 @@ impl Store for Sqlite {
         let keys = self.keys.clone();
         self.write("writing a login", move |connection| rows::sign_in(connection, &keys, &login))
             .await
+    }
+
+    async fn replace_session_key(&self, replaced: ReplacedKey) -> Result<bool, StoreError> {
+        let keys = self.keys.clone();
+        let replace =
+            move |connection: &Connection| users::replace_session_key(connection, &keys, &replaced);
+        self.write("replacing a session_key", replace).await
     }
 
     async fn touch(&self, visits: Vec<Visit>) -> Result<(), StoreError> {

@@ -4,7 +4,9 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::events::announce;
 use super::rows;
+use crate::secrets::Keys;
 use crate::session::{AppId, OpenId, SessionId};
+use crate::store::ReplacedKey;
 use crate::store::users::{Account, Erased, Users};
 
 /// The users that are meant, in the order of appid and openid.
@@ -63,4 +65,22 @@ pub fn erase(connection: &Connection, appid: &AppId, open_id: &OpenId) -> rusqli
     }
     connection.prepare_cached("DELETE FROM mina_user WHERE id = ?")?.execute([user])?;
     Ok(Erased { was_known: true, sessions })
+}
+
+/// Replaces a user's session_key, if it is still the old one.
+pub fn replace_session_key(
+    connection: &Connection,
+    keys: &Keys,
+    replaced: &ReplacedKey,
+) -> rusqlite::Result<bool> {
+    let owner = [replaced.appid.as_str(), replaced.open_id.as_str()];
+    let Some((row, stored)) = rows::stored_user(connection, keys, owner)? else {
+        return Ok(false);
+    };
+    let Some(user) = replaced.user(stored) else { return Ok(false) };
+    rows::put_user(connection, keys, Some(row), owner, &user)?;
+    for id in rows::sessions_of(connection, row)? {
+        announce(connection, Some(&id))?;
+    }
+    Ok(true)
 }

@@ -167,6 +167,10 @@ impl Store for Pausing {
         self.inner.sign_in(login).await
     }
 
+    async fn replace_session_key(&self, replaced: ReplacedKey) -> Result<bool, StoreError> {
+        self.inner.replace_session_key(replaced).await
+    }
+
     async fn touch(&self, visits: Vec<Visit>) -> Result<(), StoreError> {
         self.inner.touch(visits).await
     }
