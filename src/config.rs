@@ -5,6 +5,7 @@ mod listeners;
 mod origins;
 mod secrets;
 mod values;
+mod wechat_api;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use self::origins::Origins;
 pub use alarm::Alarm;
 pub use secrets::Secrets;
 pub use values::{Addresses, Hidden, HiddenTexts, Networks, Size, Span, Texts};
+pub use wechat_api::WeChatApi;
 
 /// The reference of all settings, and their defaults.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -38,6 +40,7 @@ pub struct Config {
     pub storage: Storage,
     pub secrets: Secrets,
     pub wechat: WeChat,
+    pub wechat_api: WeChatApi,
     #[serde(default)]
     pub apps: Vec<ConfiguredApp>,
     pub sessions: Sessions,
@@ -136,6 +139,7 @@ pub struct Api {
     pub enabled: bool,
     pub sessions_per_user: u32,
     pub token_in_url: bool,
+    pub phone: bool,
 }
 
 /// When a visit is written.
@@ -277,6 +281,8 @@ impl Config {
         self.store()?;
         self.check_listeners()?;
         self.alarm_url()?;
+        self.wechat_api_key()?;
+        self.wechat_api_paths()?;
         for (at, app) in self.apps.iter().enumerate() {
             if app.appid.trim().is_empty() {
                 return Err(ConfigError::setting(format!("apps[{at}].appid"), "is empty"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{error, info, warn};
@@ -19,6 +19,7 @@ use crate::config::{Addresses, Config, Touch};
 use crate::http::bodies::Bodies;
 use crate::http::v1::V1;
 use crate::http::wafer::Wafer;
+use crate::http::wechat_api::WeChatApi;
 use crate::http::{Public, Shared};
 use crate::net::address::{self, Address, Bound};
 use crate::net::door::Door;
@@ -134,7 +135,11 @@ pub async fn serve(
         ),
         access_key: config.access_key()?,
         refusals: Arc::clone(&public_terms.refusals),
-        v1: config.api.enabled.then_some(V1 { token_in_url: config.api.token_in_url }),
+        v1: config
+            .api
+            .enabled
+            .then_some(V1 { token_in_url: config.api.token_in_url, phone: config.api.phone }),
+        wechat_api: wechat_api(config)?,
         wafer: Wafer { initdata: config.initdata()?, default_lifetime: Lifetime::default() },
     });
     log_addresses("protocol", &public);
@@ -233,6 +238,18 @@ fn terms(
     // Monitoring gets in however many connections the protocol listener has.
     let admin = Door::new(Vec::new(), limits.connections, 0);
     Ok([terms("protocol", public, public_tls), terms("admin", admin, admin_tls)])
+}
+
+/// Who may call WeChat's API; `None` when nobody may.
+fn wechat_api(config: &Config) -> Result<Option<WeChatApi>> {
+    let Some(key) = config.wechat_api_key()? else { return Ok(None) };
+    let requests = config.wechat_api.requests.min(Semaphore::MAX_PERMITS);
+    Ok(Some(WeChatApi {
+        key,
+        allowed: config.wechat_api_paths()?,
+        places: (requests > 0).then(|| Arc::new(Semaphore::new(requests))),
+        max_body: usize::try_from(config.wechat_api.max_body.0)?,
+    }))
 }
 
 fn log_addresses(listener: &str, bound: &[Bound]) {

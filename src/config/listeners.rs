@@ -122,7 +122,11 @@ impl Config {
 
 /// A secret that stands in its setting or in the file that `SETTING_file` names; empty when it is
 /// not set.
-fn secret(setting: &str, given: &Hidden, file: Option<&Path>) -> Result<SecretString, ConfigError> {
+pub(super) fn secret(
+    setting: &str,
+    given: &Hidden,
+    file: Option<&Path>,
+) -> Result<SecretString, ConfigError> {
     let Some(file) = file else { return Ok(given.0.clone()) };
     if !given.0.expose_secret().is_empty() {
         let problem = format!("give only one of `{setting}` and `{setting}_file`");

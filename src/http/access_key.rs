@@ -71,8 +71,9 @@ impl AccessKey {
         scheme.eq_ignore_ascii_case(b"Basic ") && password.is_some_and(|key| self.is(key))
     }
 
-    /// Compares in a time that does not depend on where the two differ.
-    fn is(&self, offered: &[u8]) -> bool {
+    /// Tells whether this is the key, in a time that does not depend on where the two differ.
+    #[must_use]
+    pub fn is(&self, offered: &[u8]) -> bool {
         self.0.expose_secret().as_bytes().ct_eq(offered).into()
     }
 }

@@ -70,8 +70,8 @@ impl Bodies {
         }
     }
 
-    /// Takes what a body of this length needs beside what it has.
-    fn take(&self, memory: &mut Option<OwnedSemaphorePermit>, length: usize) -> Option<()> {
+    /// Takes what a body of this length needs beside what it has; `None` when that is not to be had.
+    pub fn take(&self, memory: &mut Option<OwnedSemaphorePermit>, length: usize) -> Option<()> {
         let has = memory.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let needs = length.saturating_sub(SHORT).div_ceil(GRAIN);
         if needs > has {

@@ -5,9 +5,11 @@
 
 pub mod access_key;
 pub mod bodies;
+pub mod body;
 pub mod credential;
 pub mod v1;
 pub mod wafer;
+pub mod wechat_api;
 
 use std::sync::Arc;
 
@@ -21,8 +23,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::access_key::AccessKey;
 use self::bodies::Bodies;
+use self::body::AnswerBody;
 use self::v1::{Check, Endpoint, V1};
 use self::wafer::Wafer;
+use self::wechat_api::WeChatApi;
 use crate::net::address::Peer;
 use crate::net::connections::Activity;
 use crate::net::lane::{self, Date, Express, Head, Reply, Sent};
@@ -46,6 +50,8 @@ pub struct Shared {
     pub wafer: Wafer,
     /// `None` when `api.enabled` is off.
     pub v1: Option<V1>,
+    /// `None` when there is no `wechat_api.key`.
+    pub wechat_api: Option<WeChatApi>,
 }
 
 /// What one thread of the public listener serves.
@@ -68,7 +74,10 @@ impl Public {
             return wafer::appid(rest, &self.shared.operations).map(Surface::Wafer);
         }
         match (v1::rest_of(path), self.shared.v1) {
-            (Some(rest), Some(_)) => Ok(Surface::V1(Endpoint::at(rest))),
+            (Some(rest), Some(_)) => Ok(match wechat_api::rest_of(rest) {
+                Some(rest) => Surface::WeChat(rest),
+                None => Surface::V1(Endpoint::at(rest)),
+            }),
             (Some(_), None) => Err("not found; `api.enabled` is off\n"),
             (None, _) => {
                 Err("not found; the plain API is at /v1, the Wafer protocol at /mina_auth/\n")
@@ -84,6 +93,8 @@ pub enum Surface<'a> {
     Wafer(Option<&'a str>),
     /// The plain API, and what is called; `None` when there is nothing of that name.
     V1(Option<Endpoint>),
+    /// WeChat's API, and what follows its place in the path.
+    WeChat(&'a str),
 }
 
 /// A request for the express lane.
@@ -111,21 +122,26 @@ impl Shared {
 }
 
 impl Handler for Public {
-    type Body = Full<Bytes>;
+    type Body = AnswerBody;
 
     async fn answer(
         &self,
         peer: Peer,
         activity: &Activity,
         request: Request<Incoming>,
-    ) -> Response<Full<Bytes>> {
+    ) -> Response<AnswerBody> {
         let (head, body) = request.into_parts();
         match self.surface(head.uri.path()) {
             Ok(Surface::Wafer(appid)) => {
-                wafer::answer(self, peer, activity, appid, (&head, body)).await
+                let answer = wafer::answer(self, peer, activity, appid, (&head, body)).await;
+                answer.map(AnswerBody::Whole)
             }
             Ok(Surface::V1(endpoint)) => {
-                v1::answer(self, peer, activity, endpoint, (&head, body)).await
+                let answer = v1::answer(self, peer, activity, endpoint, (&head, body)).await;
+                answer.map(AnswerBody::Whole)
+            }
+            Ok(Surface::WeChat(rest)) => {
+                wechat_api::answer(self, peer, activity, rest, (&head, body)).await
             }
             Err(text) => plain(StatusCode::NOT_FOUND, text),
         }
@@ -164,6 +180,7 @@ impl Express for Public {
         match self.surface(head.path).ok()? {
             Surface::Wafer(appid) => (head.method == "POST").then_some(Ordinary::Wafer(appid)),
             Surface::V1(endpoint) => Check::read(endpoint?, head).map(Ordinary::V1),
+            Surface::WeChat(_) => None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::causes::with_causes;
 use crate::session::{AppId, Expired};
 use crate::store::StoreError;
+use crate::wechat::call::CallError;
 use crate::wechat::client::ExchangeError;
 use crate::wechat::open_data::DecryptError;
 
@@ -43,9 +44,19 @@ pub enum Failure {
     /// The app began `limits.logins_per_second` within the last second.
     LoginsTooFast,
     Exchange(ExchangeError),
+    /// WeChat gives no access token.
+    NoToken(ExchangeError),
+    /// A call of WeChat's API that is no login.
+    Call(ExchangeError),
     LoginNotWritten(Arc<StoreError>),
     VisitNotWritten(Arc<StoreError>),
     LogoutNotWritten(Arc<StoreError>),
+    /// WeChat gave a new session_key, and it is lost.
+    KeyNotWritten(Arc<StoreError>),
+    /// Nobody of this openid has a session.
+    NoUser,
+    /// `wechat_api.requests` are on their way already.
+    TooManyCalls,
     /// No app was named and there is no default one, or the named one is unknown.
     NoApp(Option<AppId>),
     LoginData(DecryptError),
@@ -56,6 +67,15 @@ pub enum Failure {
     Auth(Refusal),
     /// A bug: the work on this call ended without an outcome.
     Lost,
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::NoToken(error) => Self::NoToken(error),
+            CallError::Failed(error) => Self::Call(error),
+        }
+    }
 }
 
 /// How much a failure concerns the operator.
@@ -77,8 +97,11 @@ impl Failure {
             Self::Storage(error)
             | Self::LoginNotWritten(error)
             | Self::VisitNotWritten(error)
-            | Self::LogoutNotWritten(error) => Some(with_causes(&**error).into()),
-            Self::Exchange(error) => Some(error.to_string().into()),
+            | Self::LogoutNotWritten(error)
+            | Self::KeyNotWritten(error) => Some(with_causes(&**error).into()),
+            Self::Exchange(error) | Self::Call(error) => Some(error.to_string().into()),
+            Self::NoToken(error) => Some(error.advice().into()),
+            Self::TooManyCalls => Some("see `wechat_api.requests`".into()),
             Self::LoginData(error) | Self::SessionData(error) => Some(error.to_string().into()),
             Self::TooManyRequests | Self::TooManyLogins => Some("see `limits.requests`".into()),
             Self::LoginsTooFast => Some("see `limits.logins_per_second`".into()),
@@ -99,7 +122,10 @@ impl Failure {
             Self::TooManyRequests
                 | Self::TooManyLogins
                 | Self::LoginsTooFast
+                | Self::TooManyCalls
                 | Self::Exchange(ExchangeError::LeftAlone)
+                | Self::NoToken(ExchangeError::LeftAlone)
+                | Self::Call(ExchangeError::LeftAlone)
         )
     }
 
@@ -111,12 +137,21 @@ impl Failure {
             | Self::LoginNotWritten(_)
             | Self::VisitNotWritten(_)
             | Self::LogoutNotWritten(_)
+            | Self::KeyNotWritten(_)
             | Self::Lost => Concern::Operator,
-            Self::Exchange(ExchangeError::Code(_)) => Concern::Caller,
-            Self::Exchange(ExchangeError::Refused(error)) if error.is_misconfiguration() => {
+            Self::Exchange(ExchangeError::Code(_)) | Self::Call(ExchangeError::Code(_)) => {
+                Concern::Caller
+            }
+            Self::Exchange(ExchangeError::Refused(error))
+            | Self::NoToken(ExchangeError::Refused(error))
+                if error.is_misconfiguration() =>
+            {
                 Concern::Operator
             }
             Self::Exchange(_)
+            | Self::NoToken(_)
+            | Self::Call(_)
+            | Self::TooManyCalls
             | Self::NoApp(_)
             | Self::TooManyRequests
             | Self::TooManyLogins

@@ -9,6 +9,8 @@ pub mod limits;
 mod login;
 mod logout;
 pub mod outcome;
+mod phone;
+pub mod session_key;
 
 use std::panic::resume_unwind;
 use std::sync::Arc;

@@ -126,8 +126,12 @@ pub fn answer(failure: &Failure) -> Answer {
         Failure::LoginsTooFast => {
             (1005, "WEIXIN_NET_ERR", "too many logins of this app within a second".into())
         }
-        Failure::Exchange(error) => match error {
-            ExchangeError::Unreachable(_) => {
+        Failure::NoToken(error) => match error.wechat() {
+            Some(error) => (1007, "WEIXIN_RETURN_ERR", format!("no access token: {error}").into()),
+            None => (1005, "WEIXIN_NET_ERR", "there is no access token now".into()),
+        },
+        Failure::Exchange(error) | Failure::Call(error) => match error {
+            ExchangeError::Unreachable(_) | ExchangeError::Unanswered(_) => {
                 (1005, "WEIXIN_NET_ERR", "WeChat cannot be reached".into())
             }
             ExchangeError::Status(_) | ExchangeError::Page(_) | ExchangeError::LeftAlone => {
@@ -145,6 +149,13 @@ pub fn answer(failure: &Failure) -> Answer {
         }
         Failure::LogoutNotWritten(_) => {
             (1006, "CHANGE_SESSION_ERR", "the session could not be ended".into())
+        }
+        Failure::KeyNotWritten(_) => {
+            (1006, "CHANGE_SESSION_ERR", "the new session_key could not be written".into())
+        }
+        Failure::NoUser => (60012, "AUTH_FAIL", "nobody of this openid has a session".into()),
+        Failure::TooManyCalls => {
+            (1005, "WEIXIN_NET_ERR", "too many calls of WeChat's API at once".into())
         }
         Failure::NoApp(Some(appid)) => {
             (1012, "NO_APPID", format!("there is no app `{appid}`").into())

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
+use secrecy::ExposeSecret as _;
 
 use super::problem::Problem;
 use crate::clock;
@@ -15,6 +16,7 @@ use crate::json;
 use crate::net::lane::{Reply, Sent};
 use crate::operations::outcome::LoggedIn;
 use crate::store::cached::Known;
+use crate::wechat::users::PhoneNumber;
 
 /// What the Wafer client SDK looks for in an answer.
 const MAGIC: &str = "F2C224D4-2BCE-4C64-AF9F-A6D872000D1A";
@@ -64,6 +66,23 @@ impl Answer {
     #[must_use]
     pub fn decrypted(object: &str) -> Self {
         Self::Json(["{\"data\":", object, "}"].concat())
+    }
+
+    /// The answer to a code of the phone button, with the names that WeChat has for it.
+    #[must_use]
+    pub fn phone(number: &PhoneNumber) -> Self {
+        let members = [
+            ("{\"phoneNumber\":", number.whole.expose_secret()),
+            (",\"purePhoneNumber\":", number.pure.expose_secret()),
+            (",\"countryCode\":", &number.country_code),
+        ];
+        let mut out = String::new();
+        for (name, text) in members {
+            out.push_str(name);
+            json::push_string(&mut out, text);
+        }
+        out.push('}');
+        Self::Json(out)
     }
 
     /// What a server SDK of Wafer answers a login with.

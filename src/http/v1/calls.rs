@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use hyper::Method;
 use hyper::header::HeaderMap;
 use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
 
 use super::problem::Error;
 use super::{Asked, Endpoint, Success};
@@ -42,6 +42,15 @@ impl Shared {
                 let data = Object::read(body)?.sealed()?.ok_or(Error::Member("encryptedData"))?;
                 let opened = self.operations.decrypt(id, skey, &data, appid, now).await?;
                 Ok(Success::Decrypted(opened))
+            }
+            Endpoint::Phone if !self.v1.is_some_and(|v1| v1.phone) => {
+                Err(Error::Http(StatusCode::NOT_FOUND, "`api.phone` is off"))
+            }
+            Endpoint::Phone => {
+                let known = self.check(offered().wanted()?, appid, now).await?;
+                let code = Object::read(body)?.text("code")?.ok_or(Error::Member("code"))?;
+                let number = self.operations.phone(&known, &code).await?;
+                Ok(Success::Phone(known, number))
             }
             Endpoint::Session if head.method == Method::DELETE => {
                 let Credential { id, skey } = offered().wanted()?;

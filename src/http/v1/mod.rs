@@ -27,11 +27,14 @@ use crate::operations::outcome::LoggedIn;
 use crate::session::App;
 use crate::store::cached::Known;
 use crate::telemetry::requests::Served;
+use crate::wechat::users::PhoneNumber;
 
 /// The settings of this surface, `[api]`.
 #[derive(Debug, Clone, Copy)]
 pub struct V1 {
     pub token_in_url: bool,
+    /// Whether phone numbers are given out.
+    pub phone: bool,
 }
 
 /// What follows the plain API's place in a path; `None` when the path leads elsewhere.
@@ -46,6 +49,7 @@ pub enum Endpoint {
     Login,
     Session,
     Decrypt,
+    Phone,
     ForwardAuth,
     WaferLogin,
 }
@@ -58,6 +62,7 @@ impl Endpoint {
             "/login" => Self::Login,
             "/session" => Self::Session,
             "/decrypt" => Self::Decrypt,
+            "/phone" => Self::Phone,
             "/wafer/login" => Self::WaferLogin,
             // Envoy appends the original path.
             path => {
@@ -70,7 +75,7 @@ impl Endpoint {
     /// The methods it answers to; all of them, where there is none.
     fn methods(self) -> &'static str {
         match self {
-            Self::Login | Self::Decrypt => "POST",
+            Self::Login | Self::Decrypt | Self::Phone => "POST",
             Self::Session => "GET, HEAD, DELETE",
             Self::WaferLogin => "GET, HEAD, POST",
             Self::ForwardAuth => "",
@@ -96,6 +101,7 @@ impl Endpoint {
             Self::Session if method == "DELETE" => "logout",
             Self::Session => "session",
             Self::Decrypt => "decrypt",
+            Self::Phone => "phone",
             Self::ForwardAuth => "forward-auth",
             Self::WaferLogin => "wafer/login",
         }
@@ -117,7 +123,7 @@ impl<'a> Check<'a> {
         let is_check = match endpoint {
             Endpoint::Session => head.method != "POST",
             Endpoint::ForwardAuth => true,
-            Endpoint::Login | Endpoint::Decrypt | Endpoint::WaferLogin => false,
+            Endpoint::Login | Endpoint::Decrypt | Endpoint::Phone | Endpoint::WaferLogin => false,
         };
         let Offered::Credential(credential) = Offered::in_headers(head) else { return None };
         let query = endpoint.own_query(head.path, head.query);
@@ -248,6 +254,8 @@ enum Success {
     Checked(Arc<Known>),
     /// The decrypted object's text.
     Decrypted(String),
+    /// The phone number of the session's user.
+    Phone(Arc<Known>, PhoneNumber),
     LoggedOut,
     /// Nobody, where that is all right.
     Anonymous,
@@ -257,7 +265,7 @@ impl Success {
     fn app(&self) -> Option<&str> {
         match self {
             Self::LoggedIn(login) => Some(login.appid.as_str()),
-            Self::Checked(known) => Some(known.app().appid.as_str()),
+            Self::Checked(known) | Self::Phone(known, _) => Some(known.app().appid.as_str()),
             Self::Decrypted(_) | Self::LoggedOut | Self::Anonymous => None,
         }
     }
@@ -284,6 +292,7 @@ impl Success {
             (Self::Checked(known), Endpoint::ForwardAuth) => Answer::Identity(known),
             (Self::Checked(known), _) => Answer::Session(known),
             (Self::Decrypted(object), _) => Answer::decrypted(&object),
+            (Self::Phone(_, number), _) => Answer::phone(&number),
             (Self::LoggedOut, _) => Answer::LoggedOut,
             (Self::Anonymous, _) => Answer::Anonymous,
         }

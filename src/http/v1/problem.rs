@@ -18,7 +18,11 @@ const LATER: u32 = 5;
 
 /// WeChat's errcodes of what is refused for the user's or for too many logins' sake.
 const BLOCKED: i64 = 40226;
-const TOO_FAST: i64 = 45011;
+const TOO_FAST: [i64; 2] = [45009, 45011];
+
+/// What is said to who calls WeChat's API without the key.
+pub const NO_WECHAT_KEY: &str = "`wechat_api.key` is wanted here, as the header X-Access-Key, as the password of HTTP \
+                                 Basic, as ?key= in the URL or as /key/KEY/ in its path";
 
 /// Why a request to the plain API failed.
 #[derive(Debug, Clone)]
@@ -36,6 +40,8 @@ pub enum Error {
     NoHeader,
     /// The access key is wanted and absent or wrong.
     NoKey,
+    /// The same of `wechat_api.key`.
+    NoWeChatKey,
     /// Something is wrong with the request before it means anything.
     Http(StatusCode, &'static str),
 }
@@ -63,6 +69,8 @@ pub struct Problem {
     pub retry_after: Option<u32>,
     /// What to prove, for those who may try again.
     pub challenge: Option<&'static str>,
+    /// Whether WeChat may have done what it was asked all the same.
+    is_outcome_unknown: bool,
 }
 
 /// The challenge to who sent no token, and to who sent one that is no good.
@@ -78,6 +86,7 @@ impl Problem {
             errcode: None,
             retry_after: None,
             challenge: None,
+            is_outcome_unknown: false,
         }
     }
 
@@ -91,6 +100,7 @@ impl Problem {
             errcode: None,
             retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(SOON),
             challenge: None,
+            is_outcome_unknown: false,
         }
     }
 
@@ -110,6 +120,9 @@ impl Problem {
         let codes = [("code", self.code.map(|(code, _)| code.into())), ("errcode", self.errcode)];
         for (name, code) in codes.into_iter().filter_map(|(name, code)| Some((name, code?))) {
             let _ = write!(out, r#","{name}":{code}"#);
+        }
+        if self.is_outcome_unknown {
+            out.push_str(r#","outcome_unknown":true"#);
         }
         out.push('}');
         out
@@ -155,6 +168,10 @@ impl Error {
                 let problem = Problem::of_status(StatusCode::UNAUTHORIZED, detail);
                 Problem { challenge: Some("Basic realm=\"mina-auth\""), ..problem }
             }
+            Self::NoWeChatKey => {
+                let problem = Problem::of_status(StatusCode::UNAUTHORIZED, NO_WECHAT_KEY);
+                Problem { challenge: Some("Basic realm=\"mina-auth\""), ..problem }
+            }
             Self::Http(status, detail) => Problem::of_status(*status, *detail),
         }
     }
@@ -188,18 +205,25 @@ fn of_failure(failure: &Failure) -> Problem {
             (StatusCode::UNPROCESSABLE_ENTITY, None)
         }
         Failure::LoginsTooFast => (StatusCode::TOO_MANY_REQUESTS, Some(SOON)),
-        Failure::Exchange(error) => of_exchange(error),
+        // The session is as good as before.
+        Failure::Call(ExchangeError::Code(_)) => (StatusCode::UNPROCESSABLE_ENTITY, None),
+        Failure::Exchange(error) | Failure::NoToken(error) | Failure::Call(error) => {
+            of_exchange(error)
+        }
+        Failure::NoUser => (StatusCode::NOT_FOUND, None),
         Failure::Storage(_)
         | Failure::LoginNotWritten(_)
         | Failure::VisitNotWritten(_)
         | Failure::LogoutNotWritten(_)
+        | Failure::KeyNotWritten(_)
+        | Failure::TooManyCalls
         | Failure::TooManyRequests
         | Failure::TooManyLogins
         | Failure::Lost => (StatusCode::SERVICE_UNAVAILABLE, Some(SOON)),
     };
     let errcode = match failure {
-        Failure::Exchange(ExchangeError::Code(error) | ExchangeError::Refused(error)) => {
-            Some(error.errcode)
+        Failure::Exchange(error) | Failure::NoToken(error) | Failure::Call(error) => {
+            error.wechat().map(|error| error.errcode)
         }
         _ => None,
     };
@@ -211,6 +235,11 @@ fn of_failure(failure: &Failure) -> Problem {
             // Who brought a code has no token yet.
             _ => (status == StatusCode::UNAUTHORIZED).then_some(BEARER),
         },
+        is_outcome_unknown: match failure {
+            Failure::Call(error) => error.is_outcome_unknown(),
+            Failure::KeyNotWritten(_) => true,
+            _ => false,
+        },
         ..Problem::new(status, codes::answer(failure))
     }
 }
@@ -219,11 +248,12 @@ fn of_exchange(error: &ExchangeError) -> (StatusCode, Option<u32>) {
     match error {
         ExchangeError::Code(_) => (StatusCode::UNAUTHORIZED, None),
         ExchangeError::Refused(error) if error.errcode == BLOCKED => (StatusCode::FORBIDDEN, None),
-        ExchangeError::Refused(error) if error.errcode == TOO_FAST => {
+        ExchangeError::Refused(error) if TOO_FAST.contains(&error.errcode) => {
             (StatusCode::TOO_MANY_REQUESTS, Some(LATER))
         }
         ExchangeError::Refused(_) | ExchangeError::Malformed(_) => (StatusCode::BAD_GATEWAY, None),
         ExchangeError::Unreachable(_)
+        | ExchangeError::Unanswered(_)
         | ExchangeError::Status(_)
         | ExchangeError::Page(_)
         | ExchangeError::LeftAlone => (StatusCode::SERVICE_UNAVAILABLE, Some(LATER)),
