@@ -2,13 +2,17 @@
 //!
 //! `GET /sns/jscode2session` answers as WeChat does, `POST /sim/login` plays the phone, `GET /sim/code`
 //! does for a shell, and
-//! `POST /sim/faults` makes WeChat slow, busy or down. Everything is kept in memory, and bounded.
+//! `POST /sim/faults` makes WeChat slow, busy or down. The API with an access token is in `api`:
+//! `POST /sim/phone` presses the phone button, `POST /sim/tokens` has tokens end. Everything is kept in memory, and bounded.
 
+mod api;
+mod buttons;
 mod codes;
 mod faults;
 mod object;
 mod people;
 mod phone;
+mod tokens;
 
 use std::io;
 use std::pin::pin;
@@ -35,10 +39,13 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
+use self::buttons::Buttons;
 use self::codes::{Codes, Errcode, Identity};
 use self::faults::{Dropped, Faults, MAX_LATENCY};
 use self::people::{People, Person};
 use self::phone::{LoginAnswer, LoginRequest, Phone, Random};
+use self::tokens::Tokens;
+use crate::recent::Recent;
 use crate::session::AppId;
 use crate::{clock, random};
 
@@ -55,11 +62,33 @@ pub struct Simulator {
     state: Arc<Mutex<Knowledge>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Knowledge {
     codes: Codes,
     people: People,
     faults: Faults,
+    tokens: Tokens,
+    buttons: Buttons,
+    /// The session_keys that are good, by app and openid.
+    session_keys: SessionKeys,
+}
+
+/// The newest session_keys, of so many users.
+type SessionKeys = Recent<(usize, String), String>;
+
+const MAX_SESSION_KEYS: usize = 100_000;
+
+impl Default for Knowledge {
+    fn default() -> Self {
+        Self {
+            codes: Codes::default(),
+            people: People::default(),
+            faults: Faults::default(),
+            tokens: Tokens::default(),
+            buttons: Buttons::default(),
+            session_keys: Recent::new(MAX_SESSION_KEYS),
+        }
+    }
 }
 
 impl Simulator {
@@ -109,7 +138,18 @@ impl Simulator {
             .route("/sim/login", post(login))
             .route("/sim/code", get(code))
             .route("/sim/faults", post(set_faults))
+            .merge(api::routes())
             .with_state(self)
+    }
+
+    /// What a request is told in place of the truth, as long as that is to take.
+    async fn fault(&self) -> Option<Response> {
+        let faults = self.state().faults;
+        if !faults.hit(random::bytes()) {
+            return None;
+        }
+        faults.delay().await;
+        faults.answer(clock::now(), random::bytes())
     }
 
     fn state(&self) -> MutexGuard<'_, Knowledge> {
@@ -147,7 +187,10 @@ impl Simulator {
         let said = Person { unionid: request.unionid, profile: request.profile };
         let mut state = self.state();
         let person = state.people.meet(app, &phone.openid, said);
-        state.codes.issue(&phone.code, app, phone.identity(&person), now);
+        let identity = phone.identity(&person);
+        let key = identity.session_key.clone();
+        state.session_keys.insert((app, phone.openid.clone()), key);
+        state.codes.issue(&phone.code, app, identity, now);
         drop(state);
         Ok(phone.answer(&person, request.data.as_ref(), now))
     }
@@ -181,12 +224,8 @@ async fn code2session(
     State(simulator): State<Simulator>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Response {
-    let faults = simulator.state().faults;
-    if faults.hit(random::bytes()) {
-        faults.delay().await;
-        if let Some(answer) = faults.answer(clock::now(), random::bytes()) {
-            return answer;
-        }
+    if let Some(fault) = simulator.fault().await {
+        return fault;
     }
     let now = clock::now();
     let body = match simulator.exchange(&query, now) {

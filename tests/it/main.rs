@@ -34,3 +34,4 @@ mod support;
 mod tls;
 mod unix_sockets;
 mod wechat;
+mod wechat_api;

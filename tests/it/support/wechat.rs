@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::{self, BufReader, Write as _};
+use std::io::{self, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -140,6 +140,8 @@ fn converse(
     let mut reader = BufReader::new(stream.try_clone()?);
     while let Some(head) = Head::read(&mut reader)? {
         let question = Question::read(&head);
+        let length = head.header("content-length").map_or(0, |length| length.parse().unwrap());
+        reader.read_exact(&mut vec![0; length])?;
         asked.0.lock().unwrap().push(question.clone());
         asked.1.notify_all();
         let reply = answer(&question);
