@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 TIME = 600
-TARGETS = envelope open_data headers lanes config stored_secret
+TARGETS = envelope open_data headers lanes relay config stored_secret
 .PHONY: help dev build test lint fmt audit fuzz bench timing load ci clean
 
 help: ## list the targets

@@ -7,6 +7,7 @@ pub mod envelope;
 pub mod headers;
 pub mod lanes;
 pub mod open_data;
+pub mod relay;
 mod seeds;
 mod server;
 pub mod stored_secret;

@@ -81,6 +81,11 @@ fn lanes() {
 }
 
 #[test]
+fn relay() {
+    fuzz(&targets::relay::seeds(), targets::relay::run);
+}
+
+#[test]
 fn config() {
     fuzz(&targets::config::seeds(), targets::config::run);
 }

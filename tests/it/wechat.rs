@@ -283,6 +283,6 @@ async fn a_code_that_may_be_spent_is_not_sent_to_the_next_host() {
     let outcome = client(&[ill.address, second.address]).code2session(&app(), "person").await;
     assert_eq!(outcome.unwrap_err(), ExchangeError::Status(500));
     let outcome = client(&[absent.address, second.address]).code2session(&app(), "person").await;
-    assert!(matches!(outcome.unwrap_err(), ExchangeError::Unreachable(_)));
+    assert!(matches!(outcome.unwrap_err(), ExchangeError::Unanswered(_)));
     assert!(second.questions().is_empty());
 }
