@@ -127,21 +127,7 @@ pub async fn serve(
         }
     }
 
-    let shared = Arc::new(Shared {
-        operations: Arc::clone(&operations),
-        bodies: Bodies::new(
-            usize::try_from(config.server.max_body.0)?,
-            usize::try_from(config.limits.long_bodies.0)?,
-        ),
-        access_key: config.access_key()?,
-        refusals: Arc::clone(&public_terms.refusals),
-        v1: config
-            .api
-            .enabled
-            .then_some(V1 { token_in_url: config.api.token_in_url, phone: config.api.phone }),
-        wechat_api: wechat_api(config)?,
-        wafer: Wafer { initdata: config.initdata()?, default_lifetime: Lifetime::default() },
-    });
+    let shared = Arc::new(shared(config, &operations, &public_terms)?);
     log_addresses("protocol", &public);
     let tallies = Tallies::default();
     let handler =
@@ -217,6 +203,24 @@ pub async fn serve(
     drop((shared, operations));
     info!("stopped");
     Ok(())
+}
+
+/// What the threads of the protocol listener share.
+fn shared(config: &Config, operations: &Arc<Operations>, terms: &Terms) -> Result<Shared> {
+    let (server, api) = (&config.server, &config.api);
+    let v1 = V1 { token_in_url: api.token_in_url, phone: api.phone };
+    Ok(Shared {
+        operations: Arc::clone(operations),
+        bodies: Bodies::new(
+            usize::try_from(server.max_body.0)?,
+            usize::try_from(config.limits.long_bodies.0)?,
+        ),
+        access_key: config.access_key()?,
+        refusals: Arc::clone(&terms.refusals),
+        v1: api.enabled.then_some(v1),
+        wechat_api: wechat_api(config)?,
+        wafer: Wafer { initdata: config.initdata()?, default_lifetime: Lifetime::default() },
+    })
 }
 
 /// How the protocol listener takes connections, and how the admin listener does.
