@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need and the machine lacks: a C compiler for the embedded database, curl
 # for the commands that `dev` prints, MariaDB, openssl for certificates, the proxies of
-# docs/gateway, and Prometheus. The tests start servers of their own; none of the system is started or used.
+# docs/gateway, Prometheus, and a browser. The tests start servers of their own; none of the system is started or used.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/usr/local/sbin
 missing=()
@@ -12,6 +12,7 @@ command -v mariadbd >/dev/null && command -v mariadb-install-db >/dev/null || mi
 command -v nginx >/dev/null || missing+=(nginx)
 command -v caddy >/dev/null || missing+=(caddy)
 command -v promtool >/dev/null || missing+=(prometheus)
+command -v chromium >/dev/null || missing+=(chromium)
 python3 -m venv --help >/dev/null 2>&1 && python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then
     sudo=$([ "$(id -u)" = 0 ] || echo sudo)

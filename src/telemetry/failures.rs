@@ -41,7 +41,7 @@ impl Failures {
             other.code == failed.code
                 && other.interface == interface
                 && *other.app == *app
-                && other.reason == failed.reason
+                && without_rid(&other.reason) == without_rid(&failed.reason)
                 && other.cause.as_deref() == failed.untold_cause()
         };
         let alike = latest.iter().take(COMPARED).position(is_like);
@@ -50,7 +50,10 @@ impl Failures {
             latest.pop_back();
         }
         let failure = match before {
-            Some(before) => Failure { at, times: before.times + 1, ..before },
+            Some(before) => {
+                let reason = failed.reason.clone();
+                Failure { at, times: before.times + 1, reason, ..before }
+            }
             None => Failure {
                 at,
                 interface,
@@ -71,6 +74,11 @@ impl Failures {
     }
 }
 
+/// A reason without the number that WeChat gives each of its answers.
+fn without_rid(reason: &str) -> &str {
+    reason.split_once(", rid: ").map_or(reason, |(reason, _)| reason)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -82,7 +90,7 @@ mod tests {
         let failed = Failed {
             code,
             answer: "AUTH_FAIL",
-            reason: "unknown id".into(),
+            reason: format!("errcode 40163: code been used, rid: {second}").into(),
             cause: None,
             concern: Concern::Caller,
             is_shed: false,

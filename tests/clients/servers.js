@@ -123,12 +123,33 @@ ${settings}
   };
 }
 
+/** Starts `mina-auth dev` on free ports; `link` opens its console logged in. */
+export async function startDev() {
+  const dir = mkdtempSync(join(tmpdir(), 'mina-auth-dev-test-'));
+  const any = '127.0.0.1:0';
+  const dev = await launch(dir, 'admin', ['dev', '--listen', any, '--simulator-listen', any, '--admin-listen', any]);
+  const link = dev.said().match(/http:\S+\?token=(\w+)/);
+  assert.ok(link, dev.said());
+  return {
+    link: link[0],
+    token: link[1],
+    console: `http://${dev.admin}`,
+    stop: async () => {
+      await dev.stop();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
 /** Starts one process and returns once it has logged the address of `listener`. */
 async function launch(cwd, listener, args) {
-  const child = spawn(BINARY, args, { cwd, env: ENV, stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(BINARY, args, { cwd, env: ENV, stdio: ['ignore', 'pipe', 'pipe'] });
   // A server that a failed test left running must not keep the tests from ending, and ends with them.
   child.unref();
   child.stderr.unref();
+  child.stdout.unref();
+  let said = '';
+  child.stdout.setEncoding('utf8').on('data', (text) => { said += text; });
   const killAtExit = () => child.kill('SIGKILL');
   process.prependOnceListener('exit', killAtExit);
 
@@ -161,6 +182,9 @@ async function launch(cwd, listener, args) {
   return {
     address: addresses.protocol ?? addresses[listener],
     admin: addresses.admin,
+
+    /** What it has said to who started it. */
+    said: () => said,
 
     /** Asks the process to end, and checks that it does so in time and cleanly; a second call does nothing more. */
     stop: async () => {

@@ -12,6 +12,7 @@ mod bad_config;
 mod cli;
 mod conformance;
 mod connections;
+mod console;
 mod dev;
 mod endpoint;
 mod expiry;

@@ -277,11 +277,22 @@ fn requests(page: &Page, range: Range, starts: &[i64], logins: &[Rate], checks: 
     let series = series.map(|(name, class, rates)| Series {
         name,
         class,
-        values: rates.iter().map(|rate| Some(as_f64(rate.requests()))).collect(),
+        values: whole_spans(rates),
         notes: rates.iter().map(|rate| grouped(rate.requests())).collect(),
         is_bars: false,
     });
     draw(page, page.t.requests, range, starts, series, Scale::Count)
+}
+
+/// The requests of each span. The one that runs would look like a fall of what goes on.
+fn whole_spans(rates: &[Rate]) -> Vec<Option<f64>> {
+    let mut values: Vec<_> = rates.iter().map(|rate| Some(as_f64(rate.requests()))).collect();
+    if let [.., before, running] = values.as_mut_slice()
+        && *before > Some(0.0)
+    {
+        *running = None;
+    }
+    values
 }
 
 /// Which part of the logins and of the checks succeeded in each span.
