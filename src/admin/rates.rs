@@ -5,9 +5,6 @@ use std::collections::BTreeMap;
 use crate::store::stats::Count;
 use crate::wafer::codes::Meaning;
 
-/// `WEIXIN_RETURN_ERR`: WeChat refused.
-const REFUSED: u32 = 1007;
-
 /// How requests went.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
@@ -72,16 +69,5 @@ impl Summary {
             self.failures.iter().map(|(what, count)| (what, *count)).collect();
         failures.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         failures
-    }
-
-    /// An app that WeChat itself refuses: none of its logins succeeds.
-    #[must_use]
-    pub fn refused_app(&self) -> Option<String> {
-        let mut refused = self.failures.keys().filter(|(_, _, code)| *code == REFUSED);
-        let succeeds = |app: &str, interface: &str| {
-            let rate = self.rates.get(&(app.to_owned(), interface.to_owned()));
-            rate.is_some_and(|rate| rate.succeeded > 0)
-        };
-        refused.find(|(app, interface, _)| !succeeds(app, interface)).map(|(app, ..)| app.clone())
     }
 }

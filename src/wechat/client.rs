@@ -34,7 +34,7 @@ pub(super) const BUSY_PAUSES: [Duration; 2] =
 pub struct Client {
     pub(super) hosts: Arc<Hosts>,
     numbers: Numbers,
-    refused: Arc<Mutex<BTreeMap<AppId, u64>>>,
+    refused: Arc<Mutex<BTreeMap<AppId, Refusals>>>,
     pub(super) tokens: Arc<Tokens>,
 }
 
@@ -61,6 +61,13 @@ impl Numbers {
             durations: HistogramVec::new(durations, &["api"])?,
         })
     }
+}
+
+/// How often WeChat refused an app itself, and whether it did so last.
+#[derive(Debug, Default)]
+struct Refusals {
+    times: u64,
+    is_now: bool,
 }
 
 /// What WeChat says of a code. WeChat: code2Session.
@@ -94,10 +101,18 @@ impl Client {
     /// How often WeChat has refused each app itself at a login, since the start.
     #[must_use]
     pub fn refused_apps(&self) -> BTreeMap<AppId, u64> {
-        self.refused().clone()
+        let refused = self.refused();
+        refused.iter().map(|(app, refusals)| (app.clone(), refusals.times)).collect()
     }
 
-    fn refused(&self) -> MutexGuard<'_, BTreeMap<AppId, u64>> {
+    /// An app that WeChat refused when it was last asked for a login.
+    #[must_use]
+    pub fn refused_now(&self) -> Option<AppId> {
+        let refused = self.refused();
+        refused.iter().find(|(_, refusals)| refusals.is_now).map(|(app, _)| app.clone())
+    }
+
+    fn refused(&self) -> MutexGuard<'_, BTreeMap<AppId, Refusals>> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -117,7 +132,14 @@ impl Client {
         if let Err(ExchangeError::Refused(error)) = &outcome
             && error.is_misconfiguration()
         {
-            *self.refused().entry(app.appid.clone()).or_default() += 1;
+            let mut refused = self.refused();
+            let refusals = refused.entry(app.appid.clone()).or_default();
+            refusals.times += 1;
+            refusals.is_now = true;
+        } else if outcome.is_ok()
+            && let Some(refusals) = self.refused().get_mut(&app.appid)
+        {
+            refusals.is_now = false;
         }
         outcome
     }

@@ -112,6 +112,8 @@ describe('the console', () => {
     assert.match(await answer.innerText(), /40125/);
     await overview.getByText('WeChat refuses this app').waitFor();
     await phone.getByRole('button', { name: 'well', exact: true }).click();
+    await phone.getByRole('button', { name: 'Log in' }).first().click();
+    await overview.getByText('Everything is well.').waitFor();
     await Promise.all([overview, phone, users].map((page) => page.context().close()));
   });
 

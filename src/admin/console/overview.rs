@@ -226,9 +226,8 @@ fn health(console: &Console, page: &Page, numbers: &Numbers, now: i64) -> Health
         return bad(page.t.wechat_is_away);
     }
     let lately = now - 300;
-    let refused = numbers.summary(Step::Minute, lately, None).refused_app();
-    if refused.is_some() {
-        return Health { app: refused, ..bad(page.t.app_is_refused) };
+    if let Some(app) = operations.wechat().refused_now() {
+        return Health { app: Some(app.as_str().to_owned()), ..bad(page.t.app_is_refused) };
     }
     let rate = numbers.rate(Doing::Logins, Step::Minute, lately, None);
     if rate.requests() >= SOME_LOGINS && rate.success().is_some_and(|rate| rate < WELL) {
