@@ -10,6 +10,14 @@ export interface Session {
   profile: Record<string, unknown>;
 }
 
+/** A phone number: the answer of `POST /v1/phone`. */
+export interface PhoneNumber {
+  /** With the country code where it is not China's. */
+  phoneNumber: string;
+  purePhoneNumber: string;
+  countryCode: string;
+}
+
 /** What goes wrong; `errMsg` is that of `wx` where `wx` failed. */
 export interface Failure extends Error {
   errMsg: string;
@@ -52,6 +60,11 @@ export interface Client {
   session(): Promise<Session>;
   /** The headers for a request that is made by hand, such as `wx.connectSocket`. */
   header(): Promise<{ Authorization: string }>;
+  /**
+   * The number behind the code of `<button open-type="getPhoneNumber">`; the server wants `api.phone`. A code is good
+   * once, so nothing is tried again after a failure.
+   */
+  phone(code: string): Promise<PhoneNumber>;
   /** Ends the session, here and on the server. */
   logout(): Promise<void>;
   /** `wx.request`, with the session; a relative `url` is below `baseUrl`. */

@@ -114,6 +114,12 @@ exports.create = function create(options) {
     request: (wanted) => withSession('request', wanted),
     uploadFile: (wanted) => withSession('uploadFile', wanted),
     downloadFile: (wanted) => withSession('downloadFile', wanted),
+    /** Resolves with the number behind the code that the phone button gave. */
+    phone: (code) => withSession('request', { url: '/v1/phone', method: 'POST', data: { code } }).then((response) => {
+      if (response.statusCode === 200) return response.data;
+      const { detail } = response.data || {};
+      throw failure(`no phone number, status ${response.statusCode}: ${detail || 'no reason given'}`, response);
+    }),
     /** Ends the session here at once, and on the server if that can be reached. */
     logout() {
       const ended = session;

@@ -50,6 +50,7 @@ pub fn run(args: &Args) -> Result<()> {
     config.admin.listen = Addresses(vec![Address::Ip(args.admin_listen)]);
     let token = SecretString::from(SessionId::new(random::bytes()).as_str());
     config.admin.token = Hidden(token.clone());
+    config.api.phone = true;
     config.apps = vec![crate::config::ConfiguredApp::of(APPID, SECRET)];
     config.storage.url = match (&args.store, &fresh) {
         (Some(url), _) => url.clone(),

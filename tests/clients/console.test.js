@@ -90,8 +90,10 @@ describe('the console', () => {
     const answer = phone.locator('.answers li').first();
     await press('Check the session');
     assert.match(await answer.innerText(), /GET \/v1\/session\s+200/);
-    await press('Send a phone number');
-    assert.match(await answer.innerText(), /POST \/v1\/decrypt\s+200[^]*13580006666/);
+    await press('Send encrypted data');
+    assert.match(await answer.innerText(), /POST \/v1\/decrypt\s+200[^]*6543/);
+    await press('Press the phone button');
+    assert.match(await answer.innerText(), /POST \/v1\/phone\s+200[^]*13580006666/);
 
     const users = await visitLoggedIn();
     await users.goto(`${dev.console}/users`);

@@ -16,7 +16,7 @@ const { create } = createRequire(import.meta.url)('../../clients/miniprogram');
 let servers, gateway;
 
 before(async () => {
-  servers = await startServers();
+  servers = await startServers({ settings: '[api]\nphone = true' });
   gateway = await startGateway(servers);
 });
 
@@ -208,6 +208,16 @@ test('the token goes below the base URL and nowhere else', async () => {
   }
 });
 
+test('the phone button gives a number, once, and to its own user', async () => {
+  const client = create({ baseUrl: gateway.url, wx: phone() });
+  const { openid } = await client.session();
+  const code = await servers.pressPhoneButton({ openid, phoneNumber: '13580006666' });
+  const other = create({ baseUrl: gateway.url, wx: phone() });
+  await assert.rejects(other.phone(code), { message: /status 422/ });
+  assert.deepEqual(await client.phone(code), { phoneNumber: '13580006666', purePhoneNumber: '13580006666', countryCode: '86' });
+  await assert.rejects(client.phone(code), { message: /status 422/ });
+});
+
 test('the types are right', async () => {
   const tsc = fileURLToPath(new URL('./node_modules/.bin/tsc', import.meta.url));
   const project = fileURLToPath(new URL('./miniprogram.tsconfig.json', import.meta.url));
@@ -292,7 +302,7 @@ async function startGateway(servers) {
     const { authorization } = headers;
     if (url === '/open') return answer(200, { authorization, own: headers['x-own'] });
     try {
-      if (url === '/v1/login' || url === '/v1/session') {
+      if (['/v1/login', '/v1/session', '/v1/phone'].includes(url)) {
         const relayed = await fetch(auth(url), { method, body: body || undefined, headers: authorization ? { authorization } : {} });
         return response.writeHead(relayed.status).end(await relayed.text());
       }

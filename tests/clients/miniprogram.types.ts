@@ -19,6 +19,8 @@ async function main(): Promise<void> {
   uploading.abort();
   const { tempFilePath } = await client.downloadFile({ url: '/files/a' });
   console.log(tempFilePath);
+  const { phoneNumber, countryCode } = await client.phone('a code');
+  console.log(countryCode + phoneNumber);
   await client.login();
   await client.logout();
   // @ts-expect-error: a URL is wanted

@@ -99,6 +99,9 @@ ${settings}
     /** What `wx.login` and `wx.getUserInfo` would give on this person's phone. */
     wxLogin: async (person = {}) => (await simulate('/sim/login', person)).json(),
 
+    /** What the phone button gives on this person's phone. */
+    pressPhoneButton: async (person) => (await (await simulate('/sim/phone', person)).json()).code,
+
     /** Makes the simulated WeChat slow, busy or down; `{}` heals it. */
     faults: (faults) => simulate('/sim/faults', faults),
 

@@ -160,11 +160,19 @@ fn bad_input_is_told_what_would_be_right() {
     assert_problem(&ask(&server, "GET", backwards, ""), 400, "`from` is before `to`");
     let long = json!({ "secret": "x".repeat(70_000) }).to_string();
     assert_problem(&ask(&server, "PUT", &app, &long), 413, "64 KiB");
+    assert_problem(&ask(&server, "PUT", &app, "[null,null,null,null]"), 400, "JSON object");
+    assert_eq!(
+        get(&server, "stats?to=0")["from"],
+        "1970-01-01T00:00:00Z",
+        "there is nothing before"
+    );
     let endless = r#"{"session_duration":3000000000}"#;
     assert_problem(&ask(&server, "PUT", &app, endless), 400, "2147483647");
     assert_problem(&ask(&server, "GET", "users/%FF/x", ""), 400, "UTF-8");
     assert_problem(&ask(&server, "GET", "nothing", ""), 404, "nothing at this path");
-    assert_problem(&ask(&server, "POST", "users", ""), 405, "method");
+    let other_method = ask(&server, "POST", "users", "");
+    assert_problem(&other_method, 405, "method");
+    assert_eq!(other_method.header("allow"), "GET,HEAD");
     assert_problem(&ask(&server, "GET", "users/wx/nobody", ""), 404, "no such user");
     assert_problem(&ask(&server, "DELETE", "users/wx/nobody", ""), 404, "no such user");
     assert_problem(&ask(&server, "DELETE", "sessions/none", ""), 404, "no such session");

@@ -39,7 +39,7 @@ pub async fn list(
         Some(_) => return Err(Refused::bad_request("`step` is minute or hour")),
     };
     let to = instant("`to`", which.to.as_deref())?.unwrap_or_else(clock::now);
-    let from = instant("`from`", which.from.as_deref())?.unwrap_or(to - DAY);
+    let from = instant("`from`", which.from.as_deref())?.unwrap_or((to - DAY).max(0));
     if from > to {
         return Err(Refused::bad_request("`from` is before `to`"));
     }

@@ -171,12 +171,7 @@ impl Phone {
                 let data = json!({ "steps": 6543, "openId": openid });
                 self.send(&openid, &data).await;
             }
-            Act::Number { openid } => {
-                let data = json!({
-                    "phoneNumber": "13580006666", "purePhoneNumber": "13580006666", "countryCode": "86",
-                });
-                self.send(&openid, &data).await;
-            }
+            Act::Number { openid } => self.press_phone_button(&openid).await,
             Act::Logout { openid } => {
                 if let Some(LoggedIn { token, .. }) = self.logged_in(&openid) {
                     self.ask_server(Method::DELETE, "/v1/session", Some(&token), None).await;
@@ -228,6 +223,17 @@ impl Phone {
         if let Some((phone, token)) = self.log_in(openid, Some(data)).await {
             let body = json!({ "encryptedData": phone["encryptedData"], "iv": phone["iv"] });
             self.ask_server(Method::POST, "/v1/decrypt", Some(&token), Some(&body)).await;
+        }
+    }
+
+    /// The phone button of the mini program, and its code sent to the server.
+    async fn press_phone_button(&self, openid: &str) {
+        let Some(LoggedIn { token, .. }) = self.logged_in(openid) else { return };
+        let wanted = json!({ "openid": openid });
+        let pressed = self.ask(Method::POST, &self.wechat, "/sim/phone", None, Some(&wanted));
+        if let Some(pressed) = pressed.await {
+            let body = json!({ "code": pressed["code"] });
+            self.ask_server(Method::POST, "/v1/phone", Some(&token), Some(&body)).await;
         }
     }
 

@@ -147,7 +147,7 @@ pub const WORDS: Words = Words {
     log_in_as: "Log in",
     check: "Check the session",
     send_data: "Send encrypted data",
-    send_phone: "Send a phone number",
+    send_phone: "Press the phone button",
     log_out_phone: "Log out",
     phones: "Phones that are logged in",
     no_phones: "Nobody yet: log somebody in.",

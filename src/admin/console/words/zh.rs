@@ -146,7 +146,7 @@ pub const WORDS: Words = Words {
     log_in_as: "登录",
     check: "校验会话",
     send_data: "发送加密数据",
-    send_phone: "发送手机号",
+    send_phone: "按手机号按钮",
     log_out_phone: "退出登录",
     phones: "已登录的手机",
     no_phones: "还没有：先登录一部。",
