@@ -285,7 +285,10 @@ fn read_head<'h, 'a>(request: &'h httparse::Request<'_, 'a>) -> Option<(Head<'h,
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let is_simple =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-' | b'.');
-    if !path.starts_with('/') || !path.bytes().all(is_simple) || query.contains('#') {
+    // RFC 3986, 3.4; a fragment and what hyper refuses are among the others.
+    let is_of_query = |byte: u8| is_simple(byte) || b"%=&+?,;:@!$'()*~".contains(&byte);
+    let is_path = path.starts_with('/') && path.bytes().all(is_simple);
+    if !is_path || !query.bytes().all(is_of_query) {
         return None;
     }
     let (mut length, mut closes) = (None, false);
@@ -498,6 +501,8 @@ mod tests {
             "POST http://a/here/ HTTP/1.1",
             "POST /here/#a HTTP/1.1",
             "POST /here/?a#b HTTP/1.1",
+            "POST /here/?a<b HTTP/1.1",
+            "POST /here/?a\"b HTTP/1.1",
             "PRI * HTTP/2.0",
         ] {
             assert_eq!(find(&request((line, ordinary.1))), Found::Other, "{line}");
