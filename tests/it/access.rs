@@ -136,7 +136,7 @@ fn the_admin_listener_wants_its_token_for_all_but_health() {
             assert_eq!(response.header("www-authenticate"), "Bearer");
         }
         assert_eq!(http::get(server.admin, path).status, 401, "{path}");
-        let status = if path == "/metrics" { 200 } else { 404 };
+        let status = if matches!(path, "/" | "/metrics") { 200 } else { 404 };
         assert_eq!(get(path, &right).status, status, "{path}");
     }
     let written = server.stop().stderr;
