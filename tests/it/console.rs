@@ -1,5 +1,7 @@
 //! The console on the admin listener.
 
+use crate::mariadb::Mariadb;
+use crate::mysql;
 use crate::support::http::{self, Response};
 use crate::support::{APP, PATIENCE, Server, Setup, Simulator, eventually, refusing_address};
 
@@ -214,4 +216,28 @@ fn settings_say_where_they_came_from_and_no_secret() {
     assert!(row("sessions.per_user").contains(">file<"));
     assert!(row("limits.requests").contains("default"));
     assert!(row("limits.requests").contains("wait"), "its sentence");
+}
+
+#[test]
+fn pages_say_that_the_database_is_away_and_numbers_go_on() {
+    let mut mariadb = Mariadb::start();
+    let token = format!("admin.token = \"{TOKEN}\"");
+    let server = mysql::on(&mariadb.database_now(), refusing_address()).with(&token).serve();
+    let cookie = log_in(&server);
+    let by_cookie = [("Cookie", cookie.as_str())];
+    mariadb.stop();
+    eventually(PATIENCE, "the overview says it", || {
+        page(&server, &cookie, "/").contains("The database cannot be reached").then_some(())
+    });
+    assert!(page(&server, &cookie, "/").contains("older numbers are missing"));
+    let away = ask(&server, "GET", "/users", &by_cookie, "");
+    assert_eq!(away.status, 503, "{away:?}");
+    assert!(away.text().contains("the database did not do it"), "{away:?}");
+    http::post(server.address, "/v1/login", r#"{"code":"a-code"}"#);
+    assert!(page(&server, &cookie, "/live").contains("1005"));
+    page(&server, &cookie, "/settings");
+    mariadb.go_on();
+    eventually(PATIENCE, "the database is back", || {
+        (ask(&server, "GET", "/users", &by_cookie, "").status == 200).then_some(())
+    });
 }

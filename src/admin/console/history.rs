@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use crate::admin::rates::{Rate, Summary};
 use crate::clock;
 use crate::operations::Operations;
+use crate::store::cached::Trust;
 use crate::store::stats::{Census, Range, Stat, Step};
 use crate::store::{Store as _, StoreError};
 use crate::telemetry::stats::{Recorder, Unwritten};
@@ -119,10 +120,16 @@ impl History {
         Numbers { rows, unwritten: unwritten.collect(), census, is_old }
     }
 
+    /// Tells whether the store is worth asking: pages do not wait for one that is away.
+    fn is_store_there(&self, now: i64) -> bool {
+        self.operations.store().trust(now) == Trust::Full
+    }
+
     /// The rows, and what was not among them when they were read.
     async fn rows(&self, now: i64) -> (Option<Rows>, Unwritten) {
         let mut kept = self.rows.lock().await;
-        for _ in 0..ATTEMPTS {
+        let attempts = if self.is_store_there(now) { ATTEMPTS } else { 0 };
+        for _ in 0..attempts {
             let before = self.recorder.unwritten(now);
             let is_fresh = |rows: &Rows| {
                 Some(rows.written) == before.written && (0..FRESH).contains(&(now - rows.read_at))
@@ -163,6 +170,9 @@ impl History {
         let is_good = |counted: &Counted| counted.day == today && now < counted.again_from;
         if let Some(counted) = kept.as_ref().filter(|counted| is_good(counted)) {
             return Some(counted.census.clone());
+        }
+        if !self.is_store_there(now) {
+            return None;
         }
         let began = tokio::time::Instant::now();
         let store = self.operations.store();
