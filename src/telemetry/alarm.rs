@@ -22,7 +22,7 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(10);
 const LOOKS: usize = 30;
 
 /// With fewer logins than this in that time a few failures would be most of them.
-const ENOUGH: u64 = 20;
+pub const ENOUGH: u64 = 20;
 
 /// For how many looks WeChat or the store must be away: a minute.
 const AWAY: u32 = 6;
@@ -32,7 +32,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const TRIES: u32 = 60;
 
 /// The interfaces that log in.
-const LOGINS: [&str; 3] = ["id_skey", "login", "wafer/login"];
+pub const LOGINS: [&str; 3] = ["id_skey", "login", "wafer/login"];
 
 /// `alarm.format`: what the receiver reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]

@@ -53,7 +53,7 @@ struct Wanted {
 }
 
 /// The columns of the Wafer server's table hold no more.
-const LONGEST: u32 = i32::MAX.unsigned_abs();
+pub const LONGEST: u32 = i32::MAX.unsigned_abs();
 
 const WANTED: &str = "the body is to be a JSON object of `secret` (text), `login_duration` (days), \
                       `session_duration` (seconds), `default` and `check` (true or false)";

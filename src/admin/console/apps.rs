@@ -15,6 +15,7 @@ use serde_json::json;
 use super::Console;
 use super::history::day_starts;
 use super::page::{self, Page, Place, failed, grouped};
+use crate::admin::api::apps::LONGEST;
 use crate::admin::api::{self, Named};
 use crate::admin::problem::Refused;
 use crate::clock;
@@ -23,9 +24,6 @@ use crate::operations::Operations;
 use crate::session::{App, AppId, Lifetime};
 use crate::store::Store;
 use crate::store::stats::Census;
-
-/// The columns of the Wafer server's table hold no more.
-const LONGEST: u32 = i32::MAX.unsigned_abs();
 
 /// An app, and who is there.
 struct Shown {

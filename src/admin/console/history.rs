@@ -1,11 +1,12 @@
 //! What requests came to, up to now: the rows of the store, and what it does not have yet.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::admin::rates::{Rate, Summary};
 use crate::clock;
@@ -13,6 +14,7 @@ use crate::operations::Operations;
 use crate::store::cached::Trust;
 use crate::store::stats::{Census, Range, Stat, Step};
 use crate::store::{Store as _, StoreError};
+use crate::telemetry::alarm::LOGINS;
 use crate::telemetry::stats::{Recorder, Unwritten};
 
 const DAY: i64 = 86_400;
@@ -32,6 +34,9 @@ const FRESH: i64 = 60;
 /// hundredth of the time goes into that.
 const PAUSE_OF_CENSUS: u32 = 100;
 
+/// A page waits for users to be counted where that took no longer than this.
+const QUICK: Duration = Duration::from_millis(50);
+
 /// How often users are counted though nobody looks.
 const COUNT_EVERY: Duration = Duration::from_mins(10);
 
@@ -43,7 +48,9 @@ pub struct History {
     operations: Arc<Operations>,
     recorder: Arc<Recorder>,
     rows: Mutex<Option<Rows>>,
-    census: Mutex<Option<Counted>>,
+    counted: std::sync::Mutex<Option<Counted>>,
+    /// Held by whoever is counting.
+    counting: Mutex<()>,
 }
 
 /// The rows as they were read.
@@ -60,6 +67,7 @@ struct Rows {
 struct Counted {
     census: Vec<Census>,
     day: i64,
+    took: Duration,
     /// In whole seconds.
     again_from: i64,
 }
@@ -85,7 +93,7 @@ pub enum Doing {
 impl Doing {
     fn is_by(self, interface: &str) -> bool {
         match self {
-            Self::Logins => matches!(interface, "login" | "id_skey" | "wafer/login"),
+            Self::Logins => LOGINS.contains(&interface),
             Self::Checks => matches!(interface, "auth" | "session" | "forward-auth"),
         }
     }
@@ -94,7 +102,13 @@ impl Doing {
 impl History {
     #[must_use]
     pub fn new(operations: Arc<Operations>, recorder: Arc<Recorder>) -> Self {
-        Self { operations, recorder, rows: Mutex::default(), census: Mutex::default() }
+        Self {
+            operations,
+            recorder,
+            rows: Mutex::default(),
+            counted: std::sync::Mutex::default(),
+            counting: Mutex::default(),
+        }
     }
 
     /// Counts the users now and then, so that each day has its number though nobody looks.
@@ -104,7 +118,7 @@ impl History {
         loop {
             ticks.tick().await;
             let now = clock::now();
-            self.census(now, day_starts(&TimeZone::system(), now, 1)[0]).await;
+            self.count(now, day_starts(&TimeZone::system(), now, 1)[0]).await;
         }
     }
 
@@ -164,25 +178,38 @@ impl History {
         })
     }
 
-    /// Counts the users, unless that was done just now; keeps the number of the day.
+    /// The users of today as they were last counted: just now, where that is quick. A page waits
+    /// for no count of millions.
     pub async fn census(&self, now: i64, today: i64) -> Option<Vec<Census>> {
-        let mut kept = self.census.lock().await;
+        let is_quick = self.counted().as_ref().is_some_and(|counted| counted.took <= QUICK);
+        if is_quick {
+            self.count(now, today).await;
+        }
+        let counted = self.counted();
+        let of_today = counted.as_ref().filter(|counted| counted.day == today);
+        of_today.map(|counted| counted.census.clone())
+    }
+
+    /// Counts the users, unless that was done just now; keeps the number of the day.
+    async fn count(&self, now: i64, today: i64) {
+        let Ok(_counting) = self.counting.try_lock() else { return };
         let is_good = |counted: &Counted| counted.day == today && now < counted.again_from;
-        if let Some(counted) = kept.as_ref().filter(|counted| is_good(counted)) {
-            return Some(counted.census.clone());
+        if self.counted().as_ref().is_some_and(is_good) || !self.is_store_there(now) {
+            return;
         }
-        if !self.is_store_there(now) {
-            return None;
-        }
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         let store = self.operations.store();
-        let census = store.census(today).await.ok()?;
-        let pause = began.elapsed() * PAUSE_OF_CENSUS;
+        let Ok(census) = store.census(today).await else { return };
+        let took = began.elapsed();
+        let pause = took * PAUSE_OF_CENSUS;
         // It is counted again anyway, and then kept.
         let _ = store.keep_census(today, census.clone()).await;
         let again_from = now + i64::try_from(pause.as_secs()).unwrap_or(i64::MAX) + 1;
-        *kept = Some(Counted { census: census.clone(), day: today, again_from });
-        Some(census)
+        *self.counted() = Some(Counted { census, day: today, took, again_from });
+    }
+
+    fn counted(&self) -> MutexGuard<'_, Option<Counted>> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -18,10 +18,8 @@ use crate::admin::rates::Rate;
 use crate::clock;
 use crate::store::cached::Trust;
 use crate::store::stats::{Census, Step};
+use crate::telemetry::alarm::ENOUGH;
 use crate::wafer::codes::Meaning;
-
-/// Fewer logins than these within five minutes say nothing of how logins go.
-const SOME_LOGINS: u64 = 20;
 
 /// What part of the logins may fail before somebody should look, in percent.
 const WELL: f64 = 95.0;
@@ -230,7 +228,7 @@ fn health(console: &Console, page: &Page, numbers: &Numbers, now: i64) -> Health
         return Health { app: Some(app.as_str().to_owned()), ..bad(page.t.app_is_refused) };
     }
     let rate = numbers.rate(Doing::Logins, Step::Minute, lately, None);
-    if rate.requests() >= SOME_LOGINS && rate.success().is_some_and(|rate| rate < WELL) {
+    if rate.succeeded + rate.failed >= ENOUGH && rate.success().is_some_and(|rate| rate < WELL) {
         return bad(page.t.logins_fail);
     }
     Health { class: "well", text: page.t.all_is_well, app: None }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{FromRequestParts, State};
+use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{Html, IntoResponse as _, Response};
@@ -140,7 +140,7 @@ pub fn failed(page: Page, refused: &Refused) -> Response {
     show_with(status, &Failed { page, heading, text })
 }
 
-pub async fn not_found(State(_): State<Arc<Console>>, page: Page) -> Response {
+pub async fn not_found(page: Page) -> Response {
     failed(page, &Refused::not_found(""))
 }
 

@@ -295,7 +295,7 @@ fn shortened(value: &Value, text: String) -> String {
 }
 
 pub async fn show(State(console): State<Arc<Console>>, page: Page) -> Response {
-    let Some(phone) = &console.phone else { return page::not_found(State(console), page).await };
+    let Some(phone) = &console.phone else { return page::not_found(page).await };
     let (phones, answers, fault) = {
         let seen = phone.seen();
         (seen.phones.clone().into(), seen.answers.clone(), seen.fault)

@@ -31,31 +31,43 @@ pub fn add<'a>(
         }
         // In one order, so that nodes that add to the same rows do not wait for one another in a
         // circle.
-        let mut counts: Vec<_> = counts.iter().collect();
+        let mut counts = counts.clone();
         counts.sort_unstable();
+        let added = " ON DUPLICATE KEY UPDATE count = count + VALUES(count)";
         for step in Step::OF_REQUESTS {
-            for counts in counts.chunks(CHUNK) {
-                let mut statement = repeated(
-                    "INSERT INTO mina_stat (seconds, start, appid, interface, code, count) VALUES ",
-                    "(?, ?, ?, ?, ?, ?)",
-                    ", ",
-                    counts.len(),
-                    " ON DUPLICATE KEY UPDATE count = count + VALUES(count)",
-                );
-                for count in counts {
-                    statement = statement
-                        .bind(step.seconds())
-                        .bind(step.start(*minute))
-                        .bind(count.appid_text().as_bytes())
-                        .bind(&count.interface)
-                        .bind(count.code)
-                        .bind(count.count);
-                }
-                statement.execute(&mut *connection).await?;
-            }
+            write(connection, (step, step.start(*minute)), &counts, added).await?;
         }
         Ok(())
     })
+}
+
+/// Writes counts into the rows of a span; `or` is what becomes of a row that is there.
+async fn write(
+    connection: &mut MySqlConnection,
+    (step, start): (Step, i64),
+    counts: &[Count],
+    or: &'static str,
+) -> sqlx::Result<()> {
+    for counts in counts.chunks(CHUNK) {
+        let mut statement = repeated(
+            "INSERT INTO mina_stat (seconds, start, appid, interface, code, count) VALUES ",
+            "(?, ?, ?, ?, ?, ?)",
+            ", ",
+            counts.len(),
+            or,
+        );
+        for count in counts {
+            statement = statement
+                .bind(step.seconds())
+                .bind(start)
+                .bind(count.appid_text().as_bytes())
+                .bind(&count.interface)
+                .bind(count.code)
+                .bind(count.count);
+        }
+        statement.execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 /// The rows of a range, in order.
@@ -89,7 +101,8 @@ fn read_row(row: &MySqlRow) -> sqlx::Result<Stat> {
     Ok(Stat { start: row.try_get(0)?, count })
 }
 
-/// Counts the users of each app, those too whom the PHP server alone knows.
+/// Counts the users of each app. Those whom the PHP server alone knows have no row of their own,
+/// and count on days when they were seen.
 pub fn census<'a>(
     connection: &'a mut MySqlConnection,
     context: &'a Context,
@@ -139,26 +152,8 @@ pub fn keep_census<'a>(
 ) -> BoxFuture<'a, sqlx::Result<()>> {
     Box::pin(async move {
         let counts: Vec<_> = census.iter().flat_map(Census::counts).collect();
-        for counts in counts.chunks(CHUNK) {
-            let mut statement = repeated(
-                "INSERT INTO mina_stat (seconds, start, appid, interface, code, count) VALUES ",
-                "(?, ?, ?, ?, ?, ?)",
-                ", ",
-                counts.len(),
-                " ON DUPLICATE KEY UPDATE count = GREATEST(count, VALUES(count))",
-            );
-            for count in counts {
-                statement = statement
-                    .bind(Step::Day.seconds())
-                    .bind(day)
-                    .bind(count.appid_text().as_bytes())
-                    .bind(&count.interface)
-                    .bind(count.code)
-                    .bind(count.count);
-            }
-            statement.execute(&mut *connection).await?;
-        }
-        Ok(())
+        let raised = " ON DUPLICATE KEY UPDATE count = GREATEST(count, VALUES(count))";
+        write(connection, (Step::Day, *day), &counts, raised).await
     })
 }
 

@@ -14,21 +14,32 @@ pub fn add(connection: &Connection, counted: &Counted) -> rusqlite::Result<()> {
     if is_new == 0 {
         return Ok(());
     }
-    let mut statement = connection.prepare_cached(
+    for step in Step::OF_REQUESTS {
+        write(connection, (step, step.start(*minute)), counts, "count + excluded.count")?;
+    }
+    Ok(())
+}
+
+/// Writes counts into the rows of a span; `sum` is what becomes of a row that is there.
+fn write(
+    connection: &Connection,
+    (step, start): (Step, i64),
+    counts: &[Count],
+    sum: &str,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(&format!(
         "INSERT INTO mina_stat (seconds, start, appid, interface, code, count)
-         VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
-    )?;
+         VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = {sum}"
+    ))?;
     for count in counts {
-        for step in Step::OF_REQUESTS {
-            statement.execute(params![
-                step.seconds(),
-                step.start(*minute),
-                count.appid_text(),
-                count.interface,
-                count.code,
-                i64::try_from(count.count).unwrap_or(i64::MAX),
-            ])?;
-        }
+        statement.execute(params![
+            step.seconds(),
+            start,
+            count.appid_text(),
+            count.interface,
+            count.code,
+            i64::try_from(count.count).unwrap_or(i64::MAX),
+        ])?;
     }
     Ok(())
 }
@@ -81,21 +92,8 @@ pub fn census(connection: &Connection, since: i64) -> rusqlite::Result<Vec<Censu
 
 /// Raises the rows of a day to what was counted.
 pub fn keep_census(connection: &Connection, day: i64, census: &[Census]) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO mina_stat (seconds, start, appid, interface, code, count)
-         VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = MAX(count, excluded.count)",
-    )?;
-    for count in census.iter().flat_map(Census::counts) {
-        statement.execute(params![
-            Step::Day.seconds(),
-            day,
-            count.appid_text(),
-            count.interface,
-            count.code,
-            i64::try_from(count.count).unwrap_or(i64::MAX),
-        ])?;
-    }
-    Ok(())
+    let counts: Vec<_> = census.iter().flat_map(Census::counts).collect();
+    write(connection, (Step::Day, day), &counts, "MAX(count, excluded.count)")
 }
 
 /// Deletes the rows of a step that start before an instant.

@@ -12,7 +12,7 @@ const isInUse = (part) =>
 async function refresh() {
   const part = living();
   if (document.hidden || isInUse(part)) return;
-  const answer = await fetch(location.href, { headers: { accept: 'text/html' } });
+  const answer = await fetch(location.href, { headers: { accept: 'text/html', 'x-refresh': '1' } });
   if (!answer.ok) return;
   const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
   const fresh = page.querySelector('[data-live]');
